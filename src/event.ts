@@ -1,0 +1,66 @@
+import type { ByteWriter } from './byte-writer.js';
+import type { Reject } from './errors.js';
+import type { FileHashes } from './hash.js';
+
+/** Sysmon's event for a process that starts. */
+export const PROCESS_CREATION = 1;
+
+/** A record decoded as Sysmon's. */
+export interface SysmonEvent {
+  readonly eventId: number;
+  /** `System/EventRecordID` in decimal digits (64 bits, so text); undefined where the format does not carry it. */
+  readonly recordId: string | undefined;
+  readonly provider: string | undefined;
+  readonly channel: string | undefined;
+  readonly computer: string | undefined;
+  /** `TimeCreated/@SystemTime` as ISO 8601 UTC with the log's own precision; undefined where the format does not carry it. */
+  readonly timeCreated: string | undefined;
+  /** `EventData` by Sysmon's own field names, values as Windows renders them (`{GUID}`, `0x3e7`, `true`). */
+  readonly data: ReadonlyMap<string, string>;
+}
+
+/**
+ * One record as a source hands it over. Sources may reuse one object and the buffers behind it for all records:
+ * everything here is valid only during the call of `onEvent`.
+ */
+export interface RecordView {
+  readonly eventId: number;
+  /** The digests of the file the event is about, lower-case hex. */
+  readonly hashes: FileHashes;
+  /**
+   * Appends the record as one JSON object in UTF-8, without its closing brace, without a line feed and without a top-level
+   * `virustotal` member: `{"a":1` for `{"a":1}`, `{` for `{}`. JSON records keep their tokens byte for byte.
+   */
+  writeBody(out: ByteWriter): void;
+  /** The decoded event. Costs more than the rest, so it is asked of few records. */
+  decode(): SysmonEvent;
+}
+
+/** What is wanted of a log's records. */
+export interface WantedRecords {
+  /** Ids of Sysmon events to hand over; everything else is only counted. */
+  readonly eventIds: ReadonlySet<number>;
+}
+
+/** Who receives what a source reads, in the log's order. All calls are synchronous but `onBlockEnd`. */
+export interface RecordReceiver {
+  /** A wanted Sysmon event. */
+  onEvent(record: RecordView): void;
+  /** `count` records that were read and are not wanted. */
+  onOther(count: number): void;
+  /** A record that could not be read. */
+  onReject(reject: Reject): void;
+  /** One record more in another guise (a tool's second line for one event): counted, not written. */
+  onDuplicate(): void;
+  /** Something worth knowing that lost no record: zeroed blocks, a stale header, a wrong checksum, a truncated tail. */
+  onNote(note: string): void;
+  /** Called and awaited between blocks of at most a few hundred records: where back-pressure and cancellation happen. */
+  onBlockEnd(): Promise<void>;
+}
+
+const SYSMON_PROVIDERS: ReadonlySet<string> = new Set(['microsoft-windows-sysmon', 'linux-sysmon']);
+
+/** Whether a provider's name is Sysmon's, on Windows or Linux, in any case. */
+export function isSysmonProvider(name: string): boolean {
+  return SYSMON_PROVIDERS.has(name.toLowerCase());
+}

@@ -1,0 +1,97 @@
+import type { FileHashes, LookupKey } from './hash.js';
+import type { EngineCounts, Lookup } from './lookup.js';
+
+/** Our judgement. None of them means that a file is safe: `undetected` says that no engine detects it today. */
+export type VerdictName = 'malicious' | 'suspicious' | 'undetected' | 'unknown' | 'unchecked';
+
+/** Why a verdict is `unchecked`, or `unknown` although VirusTotal knows the file (`pending`). */
+export type Reason =
+  | 'no_hash'
+  | 'placeholder'
+  | 'offline'
+  | 'quota'
+  | 'limit'
+  | 'known_good'
+  | 'error'
+  | 'interrupted'
+  | 'waiting'
+  | 'pending';
+
+/** From how many detections on a file is what. */
+export interface Thresholds {
+  readonly maliciousAt: number;
+  readonly suspiciousAt: number;
+  /** Names of engines, lower case, whose detection alone makes a file malicious. */
+  readonly trustedEngines: ReadonlySet<string>;
+}
+
+/** What is said of one file, and why. */
+export interface Verdict {
+  readonly verdict: VerdictName;
+  readonly reason?: Reason;
+  /** Set where an answer past its lifetime is used for want of a newer one. */
+  readonly stale?: boolean;
+  /** The answer the verdict rests on. */
+  readonly lookup?: Lookup;
+}
+
+/**
+ * Detections and engines as this program counts them everywhere: detections are the engines that say malicious;
+ * engines are those that gave an opinion. VirusTotal's own m/n on its pages is the same quotient.
+ */
+export function countDetections(counts: EngineCounts): { readonly detections: number; readonly engines: number } {
+  return {
+    detections: counts.malicious,
+    engines: counts.malicious + counts.suspicious + counts.undetected + counts.harmless,
+  };
+}
+
+/** Judges one answer. Pure: the same answer and thresholds give the same verdict. */
+export function judge(lookup: Lookup, thresholds: Thresholds): Verdict {
+  const counts = lookup.report?.counts;
+  if (lookup.status === 'not_found') return { verdict: 'unknown', lookup };
+  if (lookup.status === 'pending' || counts === undefined) return { verdict: 'unknown', reason: 'pending', lookup };
+  const { detections, engines } = countDetections(counts);
+  // No engine gave an opinion: an analysis that says nothing is as good as none.
+  if (engines === 0) return { verdict: 'unknown', reason: 'pending', lookup };
+  const isTrusted = lookup.report?.detectedBy.some(({ engine }) => thresholds.trustedEngines.has(engine.toLowerCase()));
+  if (detections >= thresholds.maliciousAt || isTrusted) return { verdict: 'malicious', lookup };
+  if (detections >= thresholds.suspiciousAt) return { verdict: 'suspicious', lookup };
+  return { verdict: 'undetected', lookup };
+}
+
+/** The page of a file on VirusTotal; built here, so that nobody's text becomes a link. */
+export function fileLink(sha256: string): string {
+  return `https://www.virustotal.com/gui/file/${sha256}`;
+}
+
+/**
+ * The `virustotal` member as JSON text. It depends on the look-up key and the verdict alone, so records of one file share it.
+ * `sha1` is there exactly when the record has one; digests only VirusTotal named stand in `sha256` and `md5`.
+ */
+export function virustotalMember(key: LookupKey | undefined, verdict: Verdict): string {
+  const { lookup } = verdict;
+  const report = lookup?.report;
+  const named: FileHashes = verdict.lookup?.status === 'found' ? verdict.lookup.hashes : {};
+  const sha256 = key?.algorithm === 'sha256' ? key.hash : named.sha256;
+  const md5 = key?.algorithm === 'md5' ? key.hash : named.md5;
+  const hasCounts = verdict.verdict !== 'unknown' && verdict.verdict !== 'unchecked' && report?.counts !== undefined;
+  const count = hasCounts && report?.counts !== undefined ? countDetections(report.counts) : undefined;
+  // JSON.stringify leaves members out that are undefined; the order here is the order in the file.
+  return JSON.stringify({
+    verdict: verdict.verdict,
+    reason: verdict.reason,
+    detections: count?.detections,
+    engines: count?.engines,
+    label: report?.label,
+    lookup_key: key?.algorithm,
+    sha1: key?.algorithm === 'sha1' ? key.hash : undefined,
+    sha256,
+    md5,
+    link: named.sha256 === undefined ? undefined : fileLink(named.sha256),
+    first_submission: report?.firstSubmission?.toISOString(),
+    last_analysis: report?.lastAnalysis?.toISOString(),
+    checked_at: lookup?.askedAt.toISOString(),
+    stale: verdict.stale,
+  });
+}
