@@ -1,0 +1,142 @@
+import { randomUUID } from 'node:crypto';
+import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Adapter } from 'lowdb';
+import { systemCodeOf } from '../errors.js';
+import { storageError } from './storage-error.js';
+import { temporaryPath } from './temporary.js';
+
+/** Larger than anything written here, and well below the longest string of V8 (512 MiB), where reading would fail anyway. */
+const MAX_BYTES = 256 * 1024 * 1024;
+
+const IS_WINDOWS = process.platform === 'win32';
+
+/** Windows refuses to replace a file that a virus scanner or an indexer has open; that passes. */
+const RENAME_PAUSES_MS = [10, 20, 50, 100, 200, 500] as const;
+
+/**
+ * lowdb's adapter for one JSON file that several processes use and that has to survive kills and power cuts.
+ * `read` gives what the `read` argument makes of the parsed JSON, or null where there is no file. A file that is no JSON, or of which
+ * `read` returns undefined, is renamed, `onCorrupt` is told its new name, and the answer is null.
+ * `write` replaces the file as a whole (compact JSON, mode 0600) and resolves once that is on the disk.
+ * Both reject with StorageError. The folder must exist.
+ */
+export function jsonFile<T>(
+  path: string,
+  read: (json: unknown) => T | undefined,
+  onCorrupt: (setAsidePath: string) => void,
+): Adapter<T> {
+  return {
+    read: async () => {
+      try {
+        for (;;) {
+          const bytes = await readWhole(path);
+          if (bytes === undefined) return null;
+          const data = readJson(bytes.text, read);
+          if (data !== undefined) return data;
+          // Another process may have replaced the bad file meanwhile: then the new one is read, not set aside.
+          if ((await stat(path)).ino !== bytes.inode) continue;
+          onCorrupt(await setAside(path));
+          return null;
+        }
+      } catch (error) {
+        if (systemCodeOf(error) === 'ENOENT') return null;
+        throw storageError('read', path, error);
+      }
+    },
+    write: (data) => writeFileDurably(path, JSON.stringify(data)),
+  };
+}
+
+/**
+ * Replaces a file as a whole, made with mode 0600: after a kill or a power cut there is the old one or the new one. Resolves once
+ * it is on the disk. Throws StorageError; then the old file is untouched and no temporary file stays. The folder must exist.
+ */
+export async function writeFileDurably(path: string, data: string | Uint8Array): Promise<void> {
+  const temporary = temporaryPath(path);
+  try {
+    try {
+      const file = await open(temporary, 'wx', 0o600);
+      try {
+        await file.writeFile(data);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await replace(temporary, path);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
+    }
+    await syncFolder(dirname(path));
+  } catch (error) {
+    throw storageError('write', path, error);
+  }
+}
+
+/** Moves a damaged file out of the way, never over another one; returns its new path. Throws the system's error. */
+export async function setAside(path: string): Promise<string> {
+  const target = setAsidePath(path);
+  await replace(path, target);
+  return target;
+}
+
+/** A new name for a damaged file, beside it. Colons are not allowed in names on Windows. */
+export function setAsidePath(path: string): string {
+  const time = new Date().toISOString().replaceAll(':', '-');
+  return `${path}.corrupt-${time}-${randomUUID().slice(0, 8)}`;
+}
+
+/** Makes the names in a folder durable: files created, renamed or removed there. Windows cannot and need not do that. */
+export async function syncFolder(path: string): Promise<void> {
+  if (IS_WINDOWS) return;
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+async function replace(from: string, to: string): Promise<void> {
+  for (const pauseMs of RENAME_PAUSES_MS) {
+    try {
+      await rename(from, to);
+      return;
+    } catch (error) {
+      const code = systemCodeOf(error);
+      if (!IS_WINDOWS || (code !== 'EPERM' && code !== 'EBUSY' && code !== 'EACCES')) throw error;
+      await sleep(pauseMs);
+    }
+  }
+  await rename(from, to);
+}
+
+/** The text and the identity of the file that was really read; undefined where there is none, empty text where it is too large. */
+async function readWhole(path: string): Promise<{ readonly text: string; readonly inode: number } | undefined> {
+  let file: FileHandle;
+  try {
+    file = await open(path, 'r');
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+  try {
+    const { ino, size } = await file.stat();
+    return { text: size > MAX_BYTES ? '' : await file.readFile('utf8'), inode: ino };
+  } finally {
+    await file.close();
+  }
+}
+
+function readJson<T>(text: string, read: (json: unknown) => T | undefined): T | undefined {
+  let json: unknown;
+  try {
+    // JSON.parse makes `__proto__` an own member like any other, so a hostile file cannot reach the prototype.
+    json = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  return read(json);
+}
