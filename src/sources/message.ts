@@ -41,16 +41,17 @@ const TEMPLATES: ReadonlyMap<string, Template> = new Map(
     ),
     template(
       2,
-      'File creation time changed',
+      'File creation time changed|Event SYSMONEVENT_FILE_TIME',
       'ProcessGuid ProcessId Image TargetFilename CreationUtcTime PreviousCreationUtcTime User',
     ),
     template(
       3,
-      'Network connection detected',
+      'Network connection detected|Event SYSMONEVENT_NETWORK_CONNECT',
       'ProcessGuid ProcessId Image User Protocol Initiated SourceIsIpv6 SourceIp SourceHostname SourcePort SourcePortName ' +
         'DestinationIsIpv6 DestinationIp DestinationHostname DestinationPort DestinationPortName',
     ),
-    template(5, 'Process terminated', 'ProcessGuid ProcessId Image User'),
+    template(4, 'Sysmon service state changed|Event SYSMONEVENT_SERVICE_STATE_CHANGE', 'State Version SchemaVersion'),
+    template(5, 'Process terminated|Event SYSMONEVENT_PROCESS_TERMINATE', 'ProcessGuid ProcessId Image User'),
     template(6, 'Driver loaded', 'ImageLoaded Hashes Signed Signature SignatureStatus'),
     template(
       7,
@@ -64,25 +65,45 @@ const TEMPLATES: ReadonlyMap<string, Template> = new Map(
       'SourceProcessGuid SourceProcessId SourceImage TargetProcessGuid TargetProcessId TargetImage NewThreadId StartAddress ' +
         'StartModule StartFunction SourceUser TargetUser',
     ),
+    template(9, 'RawAccessRead detected|Event SYSMONEVENT_RAWACCESS_READ', 'ProcessGuid ProcessId Image Device User'),
     template(
       10,
       'Process accessed',
       'SourceProcessGUID SourceProcessId SourceThreadId SourceImage TargetProcessGUID TargetProcessId TargetImage GrantedAccess ' +
         'CallTrace SourceUser TargetUser',
     ),
-    template(11, 'File created', 'ProcessGuid ProcessId Image TargetFilename CreationUtcTime User'),
+    template(
+      11,
+      'File created|Event SYSMONEVENT_FILE_CREATE',
+      'ProcessGuid ProcessId Image TargetFilename CreationUtcTime User',
+    ),
+    template(12, 'Registry object added or deleted', 'ProcessGuid ProcessId Image TargetObject User'),
+    template(13, 'Registry value set', 'ProcessGuid ProcessId Image TargetObject Details User'),
+    template(14, 'Registry object renamed', 'ProcessGuid ProcessId Image TargetObject NewName User'),
     template(
       15,
       'File stream created',
       'ProcessGuid ProcessId Image TargetFilename CreationUtcTime Hash Contents User',
     ),
+    template(
+      16,
+      'Sysmon config state changed|Event SYSMONEVENT_SERVICE_CONFIGURATION_CHANGE',
+      'Configuration ConfigurationFileHash',
+    ),
+    template(17, 'Pipe Created', 'ProcessGuid ProcessId PipeName Image User'),
+    template(18, 'Pipe Connected', 'ProcessGuid ProcessId PipeName Image User'),
+    template(19, 'WmiEventFilter activity detected', 'Operation User EventNamespace Name Query'),
+    template(20, 'WmiEventConsumer activity detected', 'Operation User Name Type Destination'),
+    template(21, 'WmiEventConsumerToFilter activity detected', 'Operation User Consumer Filter'),
     template(22, 'Dns query', 'ProcessGuid ProcessId QueryName QueryStatus QueryResults Image User'),
-    template(23, 'File Delete|File Delete archived', FILE_TAIL),
+    template(23, 'File Delete|File Delete archived|Event SYSMONEVENT_FILE_DELETE', FILE_TAIL),
+    template(24, 'Clipboard changed', 'ProcessGuid ProcessId Image Session ClientInfo Hashes Archived User'),
     template(25, 'Process Tampering', 'ProcessGuid ProcessId Image Type User'),
     template(26, 'File Delete logged', FILE_TAIL),
     template(27, 'File Block Executable', FILE_TAIL),
     template(28, 'File Block Shredding', FILE_TAIL),
     template(29, 'File Executable Detected', FILE_TAIL),
+    template(255, 'Error report', 'ID Description'),
   ].flat(),
 );
 
@@ -109,9 +130,9 @@ export function parseProcessCreationMessage(message: string): ReadonlyMap<string
 }
 
 /**
- * Reads the rendered text of an event that names a file or belongs to a process (1–3, 5–8, 10, 11, 15, 22, 23, 25–29), with its line
- * breaks as Windows wrote them (CRLF, LF), made to blanks by a forwarder, or wrapped and indented by Format-List: hand indented text
- * over with its indentation, it tells wrapped lines from lines of the value. Undefined for anything else, and without any field.
+ * Reads the rendered text of one of Sysmon's events, with its line breaks as Windows wrote them (CRLF, LF), made to blanks by a
+ * forwarder, or wrapped and indented by Format-List: hand indented text over with its indentation, it tells wrapped lines from lines
+ * of the value. Undefined for anything else, and without any field.
  */
 export function parseMessage(message: string): RenderedEvent | undefined {
   const text = message.trimStart();
@@ -134,8 +155,17 @@ export function parseMessage(message: string): RenderedEvent | undefined {
   return { eventId: found.eventId, fields };
 }
 
+/**
+ * Whether a line is the title of one of Sysmon's messages and nothing else (sysmonLogView's `Event SYSMONEVENT_…` too): where messages
+ * stand one after another, it starts the next.
+ */
+export function isMessageTitle(line: string): boolean {
+  const title = line.trimEnd();
+  return title.length <= MAX_TITLE_LENGTH && findTemplate(title)?.bodyStart === title.length;
+}
+
 function template(eventId: number, titles: string, labels: string): [string, Template][] {
-  const ordered = ['RuleName', 'UtcTime', ...labels.split(' ')];
+  const ordered = ['RuleName', 'EventType', 'UtcTime', ...labels.split(' ')];
   return titles.split('|').map((title) => [title.toLowerCase(), { eventId, labels: ordered }]);
 }
 
