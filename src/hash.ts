@@ -3,6 +3,11 @@ export const LOOKUP_ALGORITHMS = ['sha1', 'sha256', 'md5'] as const;
 
 export type HashAlgorithm = (typeof LOOKUP_ALGORITHMS)[number];
 
+/** Whether a name, in lower case, is that of a look-up algorithm. */
+export function isLookupAlgorithm(name: unknown): name is HashAlgorithm {
+  return LOOKUP_ALGORITHMS.some((algorithm) => algorithm === name);
+}
+
 /** The digests one record gives for its file: lower-case hex, each absent where the record has none. */
 export interface FileHashes {
   readonly sha1?: string;

@@ -1,0 +1,170 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { type AnswerCache, openCache } from './cache/index.js';
+import type { Clock } from './clock.js';
+import type { Config } from './config.js';
+import { messageOf, StorageError, systemCodeOf, UsageError } from './errors.js';
+import { isFresh } from './lookup.js';
+import type { EnrichQuestioner } from './pipeline.js';
+import type { QuotaSummary, QuotaWindow } from './summary.js';
+import type { Purpose, Usage } from './virustotal/ledger.js';
+import type { Questioner } from './virustotal/schedule.js';
+
+const packageJson: { readonly version: string } = createRequire(import.meta.url)('../package.json');
+
+/** Answers are kept per VirusTotal host, so that a test server's never mix with the real ones. */
+export function cacheFolderName(baseUrl: string): string {
+  return new URL(baseUrl).host.replace(/[^a-z0-9.-]/gi, '_');
+}
+
+/** Opens the cache the settings name. `onReport` is told what is worth knowing about it. */
+export function openConfiguredCache(config: Config, onReport: (report: string) => void): Promise<AnswerCache> {
+  const host = cacheFolderName(config.baseUrl);
+  const isFolder = !/^[a-z][a-z0-9+.-]+:/i.test(config.cacheUrl);
+  const url = isFolder
+    ? join(config.cacheUrl, host)
+    : config.cacheUrl === 'memory:'
+      ? 'memory:'
+      : `${config.cacheUrl}/${host}`;
+  return openCache(url, { onReport });
+}
+
+/** Throws UsageError KEY_MISSING that says where to get one, where the settings hold no key. */
+export function requireApiKey(config: Config): void {
+  if (config.apiKey !== undefined) return;
+  throw new UsageError(
+    'KEY_MISSING',
+    'no API key: set VT_API_KEY (environment or .env) or VT_API_KEY_FILE to a file that holds it; get one at https://www.virustotal.com/gui/my-apikey. --offline needs none',
+  );
+}
+
+/** How asking is set up. */
+export interface AskingOptions {
+  readonly cache: AnswerCache;
+  readonly clock: Clock;
+  readonly purpose: Purpose;
+  readonly signal: AbortSignal;
+  /** Ask even where another process has just put a fresh answer. */
+  readonly isAlwaysAsked: boolean;
+  /** Told what is worth knowing, one line each. */
+  readonly say: (text: string) => void;
+}
+
+/** A questioner over the real client, ledger and cache. */
+export interface OpenQuestioner extends EnrichQuestioner {
+  readonly lookUp: Questioner['lookUp'];
+  /** VirusTotal's own count for the key, or undefined where it cannot be had; costs no quota. */
+  remoteUsage(): Promise<{ readonly day: QuotaWindow; readonly month: QuotaWindow } | undefined>;
+  close(): Promise<void>;
+}
+
+/** Opens what is needed to ask VirusTotal. Throws UsageError without a key, StorageError where the ledger cannot be kept. */
+export async function openQuestioner(config: Config, options: AskingOptions): Promise<OpenQuestioner> {
+  requireApiKey(config);
+  const key = config.apiKey?.reveal() ?? '';
+  const folder = ledgerFolder(config);
+  // Loaded here and not above: an answer from the cache needs none of it.
+  const [{ openClient }, { openDesk }, { createQuestioner }, { proxyFromEnvironment }] = await Promise.all([
+    import('./virustotal/client.js'),
+    import('./virustotal/desk.js'),
+    import('./virustotal/schedule.js'),
+    import('./virustotal/proxy.js'),
+  ]);
+  const { cache, clock } = options;
+  const proxy = proxyFromEnvironment(config.proxyEnvironment.reveal(), config.baseUrl);
+  const client = await openClient({
+    baseUrl: config.baseUrl,
+    key,
+    version: packageJson.version,
+    timeoutMs: config.timeoutMs,
+    clock,
+    ...(proxy === undefined ? {} : { proxy }),
+  });
+  const desk = await openDesk({
+    folder,
+    host: new URL(config.baseUrl).host,
+    key,
+    limits: config.limits,
+    purpose: options.purpose,
+    clock,
+    onCorrupt: (path) =>
+      options.say(`the ledger could not be read and was set aside as ${path}; the minute counts as spent`),
+  });
+  const startedAt = clock.now();
+  const questioner = await createQuestioner({
+    client,
+    desk,
+    clock,
+    concurrency: config.concurrency,
+    signal: options.signal,
+    freshAnswer: async (hash) => {
+      const lookup = await cache.get(hash);
+      if (lookup === undefined || !isFresh(lookup, config.lifetimes, clock.now())) return undefined;
+      // With --refresh only an answer that came after we were asked is new enough.
+      return options.isAlwaysAsked && lookup.askedAt < startedAt ? undefined : lookup;
+    },
+    onAnswer: (lookup) => cache.put(lookup),
+  });
+  return {
+    lookUp: (hash) => questioner.lookUp(hash),
+    lookUpAll: (hashes, onOutcome) => questioner.lookUpAll(hashes, onOutcome),
+    get failure() {
+      return questioner.failure;
+    },
+    usage: async () => quotaSummary(await desk.usage()),
+    remoteUsage: async () => {
+      const quotas = await client.overallQuotas();
+      if (quotas?.daily === undefined || quotas.monthly === undefined) return undefined;
+      const window = ({ used, allowed }: { readonly used: number; readonly allowed: number }): QuotaWindow => ({
+        used,
+        limit: allowed,
+      });
+      return { day: window(quotas.daily), month: window(quotas.monthly) };
+    },
+    close: async () => {
+      client.close();
+      await desk.close();
+    },
+  };
+}
+
+/** The ledger stands beside the answers of all hosts: its file's name already tells host and key apart. */
+function ledgerFolder(config: Config): string {
+  const url = config.cacheUrl;
+  return url.startsWith('file://') ? decodeURIComponent(new URL(url).pathname) : url.replace(/^file:/, '');
+}
+
+function quotaSummary(usage: Usage): QuotaSummary {
+  const window = ({ used, limit }: Usage['day']): QuotaWindow => ({
+    used,
+    limit: Number.isFinite(limit) ? limit : null,
+  });
+  return {
+    minute: window(usage.minute),
+    day: window(usage.day),
+    month: window(usage.month),
+    resumes_at: usage.resumesAt?.toISOString() ?? null,
+  };
+}
+
+const TERMS = [
+  'VirusTotal: the public API key is not for commercial products or business workflows; see https://docs.virustotal.com/reference/public-vs-premium-api.',
+  'Its verdicts are the engines\u2019 opinions, not proof; do not block by them alone.',
+];
+
+/** Shows VirusTotal\u2019s terms, once per cache folder: the first run of a machine, not every night. */
+export async function showTermsOnce(config: Config, say: (text: string) => void): Promise<void> {
+  const marker = join(ledgerFolder(config), 'terms-shown');
+  try {
+    await mkdir(ledgerFolder(config), { recursive: true, mode: 0o700 });
+    await writeFile(marker, '', { flag: 'wx', mode: 0o600 });
+  } catch (error) {
+    if (systemCodeOf(error) === 'EEXIST') return;
+    throw new StorageError(
+      'CACHE',
+      `${marker}: cannot be written (${messageOf(error)}); name another folder with CACHE_URL`,
+    );
+  }
+  for (const line of TERMS) say(line);
+}

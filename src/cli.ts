@@ -1,0 +1,160 @@
+#!/usr/bin/env node
+import { createRequire } from 'node:module';
+import process from 'node:process';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { systemClock } from './clock.js';
+import { describeError, EXIT, type ExitStatus, type Shell } from './commands/shell.js';
+import { systemCodeOf } from './errors.js';
+
+const packageJson: { readonly version: string } = createRequire(import.meta.url)('../package.json');
+
+/** Builds the command line; the commands themselves are loaded only when they run, so that `check` starts at once. */
+function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Command {
+  const program = new Command('sysmon-vt')
+    .description('VirusTotal verdicts next to the process creations of Sysmon logs')
+    .version(packageJson.version)
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => shell.stdout.write(text), writeErr: (text) => shell.stderr.write(text) })
+    .showHelpAfterError('(--help shows what there is)');
+
+  const command = (usage: string, description: string, examples: readonly string[]): Command =>
+    program
+      .command(usage)
+      .description(description)
+      .exitOverride()
+      .addHelpText('beforeAll', `Examples:\n${examples.map((example) => `  ${example}\n`).join('')}`)
+      .option('--json', 'print the outcome as JSON on stdout')
+      .option('-q, --quiet', 'say nothing but errors')
+      .option('-v, --verbose', 'say more')
+      .option('--env-file <file>', 'read settings from this file instead of the .env files');
+
+  command('enrich', 'read logs, ask VirusTotal about new files, write verdicts next to the records', [
+    'sysmon-vt enrich /var/log/sysmon',
+    'sysmon-vt enrich evidence.evtx --out results --fail-on malicious',
+    "sysmon-vt enrich '/logs/**/*.evtx' --offline --json",
+    'zcat night.jsonl.gz | sysmon-vt enrich - > night.enriched.jsonl',
+  ])
+    .argument('<path...>', 'log, folder, glob, or - for standard input')
+    .option('--out <dir>', 'write below this folder instead of next to the logs')
+    .option('--offline', 'use the cache only, ask nothing')
+    .option('--max-lookups <n>', 'ask at most n questions in this run', wholeNumber)
+    .option('--rejects <file>', 'write records that could not be read to this file, as JSON lines')
+    .option('--max-rejects <n>', 'fail (exit 3) if more records than this could not be read', wholeNumber)
+    .addOption(failOn())
+    .action(async (paths, options) =>
+      onStatus(await (await import('./commands/enrich.js')).runEnrich(shell, paths, options)),
+    );
+
+  command(
+    'check',
+    'verdicts on single files: hashes, pasted Hashes fields, local files (hashed here, never uploaded)',
+    [
+      'sysmon-vt check 3395856ce81f2b7382dee72602f798b642f14140',
+      "sysmon-vt check 'SHA1=3395856CE81F2B7382DEE72602F798B642F14140,MD5=44D88612FEA8A8F36DE82E1278ABB02F'",
+      'sysmon-vt check suspicious.exe --json',
+      'cut -f2 hashes.tsv | sysmon-vt check -',
+    ],
+  )
+    .argument('<what...>', 'hash, SHA1=…,MD5=… field, local file, or - for a list on standard input')
+    .option('--offline', 'use the cache only, ask nothing')
+    .option('--refresh', 'ask again even where the answer is fresh')
+    .addOption(failOn())
+    .action(async (what, options) =>
+      onStatus(await (await import('./commands/check.js')).runCheck(shell, what, options)),
+    );
+
+  const cache = program.command('cache').description('look after the cache of answers');
+  const cacheCommand = (usage: string, description: string): Command =>
+    cache
+      .command(usage)
+      .description(description)
+      .exitOverride()
+      .option('--json', 'print as JSON')
+      .option('--env-file <file>', 'read settings from this file instead of the .env files');
+  cacheCommand('stats', 'how much is cached').action(async (options) =>
+    onStatus(await (await import('./commands/cache.js')).runCacheStats(shell, options)),
+  );
+  cacheCommand('get', 'the stored answer on a file, as it is kept')
+    .argument('<hash>')
+    .action(async (hash, options) =>
+      onStatus(await (await import('./commands/cache.js')).runCacheGet(shell, hash, options)),
+    );
+  cacheCommand('prune', 'drop answers past their lifetime')
+    .option('--older-than <duration>', 'drop answers older than this instead, e.g. 90d')
+    .action(async (options) => onStatus(await (await import('./commands/cache.js')).runCachePrune(shell, options)));
+
+  command('quota', 'what has been asked, and what may still be asked', [
+    'sysmon-vt quota',
+    'sysmon-vt quota --json',
+  ]).action(async (options) => onStatus(await (await import('./commands/quota.js')).runQuota(shell, options)));
+
+  command(
+    'demo',
+    'the whole job on generated logs against a stand-in for VirusTotal, in temporary folders; no key needed',
+    ['sysmon-vt demo', 'sysmon-vt demo --keep'],
+  )
+    .option('--keep', 'leave the generated logs and results in place and say where')
+    .action(async (options) => onStatus(await (await import('./commands/demo.js')).runDemo(shell, options)));
+
+  return program;
+}
+
+function failOn(): Option {
+  return new Option('--fail-on <list>', 'exit 1 if one of these holds: malicious, suspicious, incomplete');
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d{1,12}$/.test(text)) throw new InvalidArgumentError('It takes a whole number.');
+  return Number(text);
+}
+
+async function main(): Promise<void> {
+  const interruption = new AbortController();
+  let signalStatus: number | undefined;
+  for (const [signal, status] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const) {
+    process.on(signal, () => {
+      // The second one means it.
+      if (signalStatus !== undefined) process.exit(signalStatus);
+      signalStatus = status;
+      process.stderr.write('\nsysmon-vt: stopping; what is being written is finished first (again to stop at once)\n');
+      interruption.abort();
+    });
+  }
+  // A reader that has seen enough (`| head`) is no failure.
+  process.stdout.on('error', (error) => {
+    if (systemCodeOf(error) === 'EPIPE') process.exit(EXIT.done);
+    throw error;
+  });
+  const shell: Shell = {
+    stdin: process.stdin,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    env: process.env,
+    isStdoutTerminal: process.stdout.isTTY,
+    isStderrTerminal: process.stderr.isTTY,
+    clock: systemClock,
+    signal: interruption.signal,
+  };
+  let status: number = EXIT.done;
+  const program = buildProgram(shell, (reported) => {
+    status = reported;
+  });
+  try {
+    await program.parseAsync(process.argv);
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      // Help and version are answers; anything else commander throws is a bad option.
+      status = error.exitCode === 0 ? EXIT.done : EXIT.badUsage;
+    } else {
+      const { status: described, text } = describeError(error);
+      status = described;
+      process.stderr.write(`${text}\n`);
+    }
+  }
+  process.exitCode = signalStatus ?? status;
+}
+
+await main();

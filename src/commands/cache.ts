@@ -1,0 +1,94 @@
+import { openConfiguredCache } from '../assembly.js';
+import { loadConfig, parseDuration } from '../config.js';
+import { UsageError } from '../errors.js';
+import { algorithmOf } from '../hash.js';
+import { isFresh, lookupToJson } from '../lookup.js';
+import { describeBytes, escapeControls } from '../terminal.js';
+import { type CommonOptions, EXIT, type ExitStatus, print, type Shell } from './shell.js';
+
+/** `cache stats`: how much is kept, and how old it is. */
+export async function runCacheStats(shell: Shell, options: CommonOptions): Promise<ExitStatus> {
+  const config = loadConfig(shell.env, options.envFile);
+  const cache = await openConfiguredCache(config, (report) => warn(shell, report));
+  try {
+    const stats = await cache.stats();
+    if (options.json) {
+      const { answers, bytes, shards, journals, corruptFiles, oldest, newest } = stats;
+      const printed = {
+        answers,
+        bytes,
+        shards,
+        journals,
+        corrupt_files: corruptFiles,
+        oldest: oldest?.toISOString() ?? null,
+        newest: newest?.toISOString() ?? null,
+        url: config.cacheUrl,
+      };
+      await print(shell.stdout, `${JSON.stringify(printed)}\n`);
+      return EXIT.done;
+    }
+    const { found, not_found: notFound, pending } = stats.answers;
+    const span =
+      stats.oldest === undefined
+        ? ''
+        : `asked    ${stats.oldest.toISOString()} to ${stats.newest?.toISOString() ?? ''}\n`;
+    await print(
+      shell.stdout,
+      `answers  ${found + notFound + pending}: ${found} found, ${notFound} unknown to VirusTotal, ${pending} not analysed yet\n${span}` +
+        `size     ${describeBytes(stats.bytes)} in ${stats.shards} shards, ${stats.corruptFiles} files set aside as corrupt\ncache    ${escapeControls(config.cacheUrl)}\n`,
+    );
+    return EXIT.done;
+  } finally {
+    await cache.close();
+  }
+}
+
+/** `cache get`: one stored answer as JSON. Exit 1 is not used: an answer that is not there is said on stderr, with exit 3. */
+export async function runCacheGet(shell: Shell, hash: string, options: CommonOptions): Promise<ExitStatus> {
+  const config = loadConfig(shell.env, options.envFile);
+  if (algorithmOf(hash) === undefined) {
+    throw new UsageError('BAD_USAGE', `"${hash}" is no SHA1, SHA256 or MD5; give one as 40, 64 or 32 hex digits`);
+  }
+  const cache = await openConfiguredCache(config, (report) => warn(shell, report));
+  try {
+    const lookup = await cache.get(hash.trim().toLowerCase());
+    if (lookup === undefined) {
+      await print(shell.stderr, `sysmon-vt: no answer on ${hash} is cached; ask with sysmon-vt check\n`);
+      return EXIT.failed;
+    }
+    const answer = { ...lookupToJson(lookup), fresh: isFresh(lookup, config.lifetimes, shell.clock.now()) };
+    await print(shell.stdout, `${JSON.stringify(answer, undefined, options.json ? undefined : 2)}\n`);
+    return EXIT.done;
+  } finally {
+    await cache.close();
+  }
+}
+
+/** `cache prune`: drops answers past their lifetime, or older than `--older-than`. */
+export async function runCachePrune(
+  shell: Shell,
+  options: CommonOptions & { readonly olderThan?: string },
+): Promise<ExitStatus> {
+  const config = loadConfig(shell.env, options.envFile);
+  const olderThanMs = options.olderThan === undefined ? undefined : parseDuration(options.olderThan);
+  if (options.olderThan !== undefined && olderThanMs === undefined) {
+    throw new UsageError('BAD_USAGE', `--older-than ${options.olderThan}: it takes a duration such as 90d or 12h`);
+  }
+  const cache = await openConfiguredCache(config, (report) => warn(shell, report));
+  try {
+    const now = shell.clock.now();
+    const pruned = await cache.prune((lookup) =>
+      olderThanMs === undefined
+        ? !isFresh(lookup, config.lifetimes, now)
+        : now.getTime() - lookup.askedAt.getTime() > olderThanMs,
+    );
+    await print(shell.stdout, options.json ? `${JSON.stringify({ pruned })}\n` : `${pruned} answers dropped\n`);
+    return EXIT.done;
+  } finally {
+    await cache.close();
+  }
+}
+
+function warn(shell: Shell, report: string): void {
+  shell.stderr.write(`sysmon-vt: ${escapeControls(report)}\n`);
+}

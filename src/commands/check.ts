@@ -1,0 +1,273 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { openConfiguredCache, openQuestioner, requireApiKey } from '../assembly.js';
+import type { Config } from '../config.js';
+import { loadConfig } from '../config.js';
+import { LogError, messageOf, UsageError, type VirusTotalError } from '../errors.js';
+import { algorithmOf, type FileHashes, isPlaceholder, type LookupKey, lookupKeyOf, parseHashes } from '../hash.js';
+import { isFresh, type Lookup } from '../lookup.js';
+import type { QuotaSummary } from '../summary.js';
+import { escapeControls, type Palette, shorten } from '../terminal.js';
+import { countDetections, fileLink, judge, type Reason, type Verdict, virustotalMember } from '../verdict.js';
+import {
+  type CommonOptions,
+  EXIT,
+  type ExitStatus,
+  isConditionMet,
+  paletteFor,
+  parseFailOn,
+  print,
+  type Shell,
+} from './shell.js';
+
+interface CheckOptions extends CommonOptions {
+  readonly offline?: boolean;
+  readonly refresh?: boolean;
+}
+
+/** One thing to check, as it was given and as VirusTotal is asked. */
+interface Subject {
+  readonly given: string;
+  readonly key: LookupKey;
+}
+
+/** Longest list on standard input that is taken, in bytes; it is held whole. */
+const MAX_LIST_BYTES = 64 * 1024 * 1024;
+
+/** `check`: verdicts on single files, from the cache where the answer is fresh. */
+export async function runCheck(shell: Shell, what: readonly string[], options: CheckOptions): Promise<ExitStatus> {
+  const config = loadConfig(shell.env, options.envFile);
+  const conditions = parseFailOn(options.failOn);
+  if (!options.offline) requireApiKey(config);
+  if (options.offline && options.refresh) {
+    throw new UsageError('BAD_USAGE', '--offline asks nothing and --refresh asks again; give one of them');
+  }
+  for (const warning of config.warnings) warn(shell, options, warning);
+  const subjects = await readSubjects(shell, what);
+
+  const cache = await openConfiguredCache(config, (report) => warn(shell, options, report));
+  try {
+    const now = shell.clock.now();
+    const hashes = [...new Set(subjects.map(({ key }) => key.hash))];
+    const lookups = new Map(await cache.getMany(hashes));
+    const due = hashes.filter((hash) => {
+      if (isPlaceholder(hash)) return false;
+      const lookup = lookups.get(hash);
+      return options.refresh || lookup === undefined || !isFresh(lookup, config.lifetimes, now);
+    });
+    const unanswered = new Map<string, Reason>(due.map((hash) => [hash, options.offline ? 'offline' : 'waiting']));
+    let failure: VirusTotalError | undefined;
+    if (due.length > 0 && !options.offline) {
+      const questioner = await openQuestioner(config, {
+        cache,
+        clock: shell.clock,
+        purpose: 'on_demand',
+        signal: shell.signal,
+        isAlwaysAsked: options.refresh === true,
+        say: (text) => warn(shell, options, text),
+      });
+      try {
+        await questioner.lookUpAll(due, (hash, outcome) => {
+          if (outcome.kind === 'answered') {
+            lookups.set(hash, outcome.lookup);
+            unanswered.delete(hash);
+          } else {
+            unanswered.set(hash, outcome.reason);
+          }
+        });
+        failure = questioner.failure;
+        if ([...unanswered.values()].includes('quota')) warn(shell, options, quotaNotice(await questioner.usage()));
+      } finally {
+        await questioner.close();
+      }
+    }
+
+    const verdicts = subjects.map((subject) => ({
+      subject,
+      verdict: verdictOn(subject.key.hash, lookups, unanswered, config),
+    }));
+    if (options.json) {
+      const answers = verdicts.map(({ subject, verdict }) => answerJson(subject, verdict));
+      await print(shell.stdout, `${answers.map((answer) => JSON.stringify(answer)).join('\n')}\n`);
+    } else {
+      const colours = paletteFor(shell, 'stdout');
+      await print(shell.stdout, verdicts.map(({ subject, verdict }) => card(subject, verdict, colours)).join('\n'));
+    }
+    if (failure !== undefined) {
+      shell.stderr.write(`sysmon-vt: ${escapeControls(failure.message)}\n`);
+      return EXIT.failed;
+    }
+    const tally = { malicious: 0, suspicious: 0, undetected: 0, unknown: 0, unchecked: 0 };
+    let waiting = 0;
+    for (const { verdict } of verdicts) {
+      tally[verdict.verdict]++;
+      if (verdict.stale || (verdict.verdict === 'unchecked' && verdict.reason !== 'placeholder')) waiting++;
+    }
+    return isConditionMet(conditions, tally, waiting) ? EXIT.conditionHolds : EXIT.done;
+  } finally {
+    await cache.close();
+  }
+}
+
+function verdictOn(
+  hash: string,
+  lookups: ReadonlyMap<string, Lookup>,
+  unanswered: ReadonlyMap<string, Reason>,
+  config: Config,
+): Verdict {
+  if (isPlaceholder(hash)) return { verdict: 'unchecked', reason: 'placeholder' };
+  const lookup = lookups.get(hash);
+  const reason = unanswered.get(hash);
+  if (lookup === undefined) return { verdict: 'unchecked', reason: reason ?? 'error' };
+  const verdict = judge(lookup, config.thresholds);
+  return reason === undefined ? verdict : { ...verdict, stale: true };
+}
+
+async function readSubjects(shell: Shell, what: readonly string[]): Promise<Subject[]> {
+  const subjects: Subject[] = [];
+  for (const given of what) {
+    if (given === '-') {
+      for (const line of await readLines(shell)) subjects.push(await readSubject(line, false));
+    } else {
+      subjects.push(await readSubject(given, true));
+    }
+  }
+  if (subjects.length === 0) throw new UsageError('BAD_USAGE', 'standard input holds nothing to check');
+  return subjects;
+}
+
+/** Reads one hash, `Hashes` field or, where `mayBeFile`, the name of a local file, which is hashed here. */
+async function readSubject(given: string, mayBeFile: boolean): Promise<Subject> {
+  const algorithm = algorithmOf(given);
+  if (algorithm !== undefined) return { given, key: { algorithm, hash: given.trim().toLowerCase() } };
+  const key = lookupKeyOf(parseHashes(given));
+  if (key !== undefined) return { given, key };
+  const isFile =
+    mayBeFile &&
+    (await stat(given).then(
+      (status) => status.isFile(),
+      () => false,
+    ));
+  if (!isFile) {
+    throw new UsageError(
+      'BAD_USAGE',
+      `"${shorten(given, 200)}" is no hash, no SHA1=…,MD5=… field${mayBeFile ? ' and no file' : ''}`,
+    );
+  }
+  const hashes = await hashFile(given);
+  const fileKey = lookupKeyOf(hashes);
+  if (fileKey === undefined) throw new LogError('UNREADABLE', `${given}: could not be hashed`);
+  return { given, key: fileKey };
+}
+
+async function hashFile(path: string): Promise<FileHashes> {
+  const sha1 = createHash('sha1');
+  try {
+    for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) sha1.update(chunk);
+  } catch (error) {
+    throw new LogError('UNREADABLE', `${path}: cannot be read (${messageOf(error)})`, { cause: error });
+  }
+  return { sha1: sha1.digest('hex') };
+}
+
+async function readLines(shell: Shell): Promise<string[]> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of shell.stdin) {
+    const buffer = Buffer.from(chunk);
+    bytes += buffer.length;
+    if (bytes > MAX_LIST_BYTES) throw new UsageError('BAD_USAGE', 'the list on standard input is larger than 64 MiB');
+    chunks.push(buffer);
+  }
+  const lines = Buffer.concat(chunks).toString('utf8').split(/\r?\n/);
+  return lines.map((line) => line.trim()).filter((line) => line !== '');
+}
+
+function answerJson(subject: Subject, verdict: Verdict): object {
+  const report = verdict.lookup?.report;
+  return {
+    given: subject.given,
+    virustotal: JSON.parse(virustotalMember(subject.key, verdict)),
+    ...(report === undefined
+      ? {}
+      : { type: report.type, size_bytes: report.sizeBytes, names: report.names, signature: report.signature }),
+  };
+}
+
+const REASON_TEXT: { readonly [reason in Reason]: string } = {
+  no_hash: 'there is no hash',
+  placeholder: 'this hash stands for no particular file',
+  offline: 'no answer is cached, and --offline asks nothing',
+  quota: 'the quota is spent',
+  limit: 'the limit of questions was reached',
+  known_good: 'it is on a list of known files',
+  error: 'VirusTotal could not be asked',
+  interrupted: 'asking was interrupted',
+  waiting: 'it waits to be asked',
+  pending: 'VirusTotal knows the file but has not analysed it yet',
+};
+
+/** A verdict for people: what VirusTotal's engines said, when, and what is known of the file. */
+function card(subject: Subject, verdict: Verdict, colours: Palette): string {
+  const { lookup } = verdict;
+  const report = lookup?.report;
+  const lines: [string, string][] = [];
+  const paint =
+    verdict.verdict === 'malicious' ? colours.red : verdict.verdict === 'suspicious' ? colours.yellow : colours.bold;
+  lines.push(['verdict', `${paint(verdict.verdict)}${verdict.stale ? colours.yellow(' (from an old answer)') : ''}`]);
+  if (verdict.reason !== undefined) lines.push(['why', REASON_TEXT[verdict.reason]]);
+  if (lookup?.status === 'not_found') lines.push(['why', 'VirusTotal does not know this file']);
+  if (report?.counts !== undefined && verdict.verdict !== 'unknown') {
+    const { detections, engines } = countDetections(report.counts);
+    const analysed = report.lastAnalysis === undefined ? '' : `, analysed ${day(report.lastAnalysis)}`;
+    lines.push(['engines', `${detections} of ${engines} engines on VirusTotal${analysed}`]);
+  }
+  if (report?.label !== undefined) lines.push(['label', report.label]);
+  if (report !== undefined && report.detectedBy.length > 0) {
+    const shown = report.detectedBy
+      .slice(0, 4)
+      .map(({ engine, signature }) => `${engine}${signature === undefined ? '' : ` (${signature})`}`);
+    lines.push(['by', shown.join(', ') + (report.detectedBy.length > 4 ? ' …' : '')]);
+  }
+  if (report?.type !== undefined) {
+    lines.push(['type', `${report.type}${report.sizeBytes === undefined ? '' : `, ${report.sizeBytes} bytes`}`]);
+  }
+  if (report?.signature !== undefined) {
+    const { verified, signer } = report.signature;
+    lines.push(['signature', `${verified ?? 'not verified'}${signer === undefined ? '' : `, ${signer}`}`]);
+  }
+  if (report !== undefined && report.goodware.length > 0)
+    lines.push(['vouched', report.goodware.slice(0, 3).join(', ')]);
+  if (report !== undefined && report.names.length > 0) lines.push(['names', report.names.slice(0, 3).join(', ')]);
+  if (report?.firstSubmission !== undefined) lines.push(['first seen', day(report.firstSubmission)]);
+  if (lookup !== undefined)
+    lines.push(['asked', lookup.askedAt.toISOString().slice(0, 16).replace('T', ' ').concat(' UTC')]);
+  if (lookup?.status === 'found') {
+    for (const algorithm of ['sha1', 'sha256', 'md5'] as const) {
+      const hash = lookup.hashes[algorithm];
+      if (hash !== undefined && hash !== subject.key.hash) lines.push([algorithm, hash]);
+    }
+    if (lookup.hashes.sha256 !== undefined) lines.push(['link', fileLink(lookup.hashes.sha256)]);
+  }
+  const given =
+    subject.given.trim().toLowerCase() === subject.key.hash ? '' : `${escapeControls(shorten(subject.given, 120))}\n`;
+  const body = lines.map(([name, text]) => {
+    // Our own colour codes stand only in the first line, whose words are ours too.
+    const safe = name === 'verdict' ? text : shorten(escapeControls(text), 200);
+    return `  ${colours.dim(name.padEnd(11))}${safe}\n`;
+  });
+  return `${given}${subject.key.algorithm.toUpperCase()} ${subject.key.hash}\n${body.join('')}`;
+}
+
+function day(date: Date): string {
+  return date.toISOString().slice(0, 10);
+}
+
+function quotaNotice(quota: QuotaSummary): string {
+  return `the quota is spent${quota.resumes_at === null ? '' : `; asking goes on at ${quota.resumes_at}`}`;
+}
+
+function warn(shell: Shell, options: CommonOptions, text: string): void {
+  if (!options.quiet) shell.stderr.write(`sysmon-vt: ${escapeControls(text)}\n`);
+}

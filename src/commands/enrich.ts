@@ -1,0 +1,174 @@
+import { randomUUID } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { access, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type OpenQuestioner, openConfiguredCache, openQuestioner, requireApiKey, showTermsOnce } from '../assembly.js';
+import { loadConfig } from '../config.js';
+import { describeReject, UsageError } from '../errors.js';
+import { ENRICHED_ENDING, findLogs } from '../log-paths.js';
+import { enrich } from '../pipeline.js';
+import { outputFile } from '../sinks/enriched-file.js';
+import { streamByteReader } from '../sources/byte-reader.js';
+import { DEFAULT_LIMITS } from '../sources/index.js';
+import type { RunFailure, Summary } from '../summary.js';
+import { describeSummary, RunOutput } from './run-output.js';
+import {
+  type CommonOptions,
+  EXIT,
+  type ExitStatus,
+  isConditionMet,
+  paletteFor,
+  parseFailOn,
+  print,
+  type Shell,
+} from './shell.js';
+
+interface EnrichOptions extends CommonOptions {
+  readonly out?: string;
+  readonly offline?: boolean;
+  readonly maxLookups?: number;
+  readonly rejects?: string;
+  readonly maxRejects?: number;
+}
+
+/** `enrich`: the nightly job. */
+export async function runEnrich(shell: Shell, paths: readonly string[], options: EnrichOptions): Promise<ExitStatus> {
+  const config = loadConfig(shell.env, options.envFile);
+  const conditions = parseFailOn(options.failOn);
+  const readsStdin = paths.includes('-');
+  if (readsStdin && options.json && options.out === undefined) {
+    throw new UsageError('BAD_USAGE', 'records of standard input and --json would both go to stdout; give --out DIR');
+  }
+  if (!options.offline) requireApiKey(config);
+  const found = await findLogs(
+    paths.filter((path) => path !== '-'),
+    options.out,
+  );
+
+  const rejects = options.rejects === undefined ? undefined : rejectFile(options.rejects);
+  const output = new RunOutput(shell, loudnessOf(options), (logName, reject) => rejects?.add(logName, reject));
+  for (const warning of config.warnings) output.say(`sysmon-vt: ${warning}`);
+  const spool = readsStdin ? await openSpool(options.out) : undefined;
+  const cache = await openConfiguredCache(config, (report) => output.say(`sysmon-vt: ${report}`));
+  let questioner: OpenQuestioner | undefined;
+  try {
+    if (!options.offline) {
+      if (!options.quiet) await showTermsOnce(config, (text) => output.say(text));
+      questioner = await openQuestioner(config, {
+        cache,
+        clock: shell.clock,
+        purpose: 'batch',
+        signal: shell.signal,
+        isAlwaysAsked: false,
+        say: (text) => output.say(`sysmon-vt: ${text}`),
+      });
+    }
+    const { summary, detected } = await enrich({
+      logs: found.logs,
+      ...(spool === undefined
+        ? {}
+        : { stdin: { reader: streamByteReader(shell.stdin), enrichedPath: spool.enrichedPath } }),
+      cache,
+      ...(questioner === undefined ? {} : { questioner }),
+      ...(options.maxLookups === undefined ? {} : { maxLookups: options.maxLookups }),
+      thresholds: config.thresholds,
+      lifetimes: config.lifetimes,
+      containerLimits: DEFAULT_LIMITS,
+      clock: shell.clock,
+      signal: shell.signal,
+      observer: output,
+    });
+    output.end();
+    if (spool?.isForStdout) await copyToStdout(shell, spool.enrichedPath);
+    await rejects?.commit();
+
+    const failures = [...summary.failures];
+    for (const { path, why } of found.failures) {
+      const failure: RunFailure = { path, code: 'UNREADABLE', message: `${path}: ${why} [UNREADABLE]` };
+      failures.push(failure);
+      output.onFailure(failure);
+    }
+    if (options.maxRejects !== undefined && summary.records.rejected > options.maxRejects) {
+      const failure: RunFailure = {
+        code: 'BAD_RECORD',
+        message: `${summary.records.rejected} records could not be read, --max-rejects allows ${options.maxRejects} [BAD_RECORD]`,
+      };
+      failures.push(failure);
+      output.onFailure(failure);
+    }
+    const whole: Summary = {
+      ...summary,
+      logs: { ...summary.logs, failed: summary.logs.failed + found.failures.length },
+      failures,
+    };
+    if (options.json) await print(shell.stdout, `${JSON.stringify(whole)}\n`);
+    else if (!options.quiet) await print(shell.stderr, describeSummary(whole, detected, paletteFor(shell, 'stderr')));
+    if (failures.length > 0) return EXIT.failed;
+    const isComplete = whole.hashes.waiting === 0;
+    return isConditionMet(conditions, whole.verdicts, isComplete ? 0 : 1) ? EXIT.conditionHolds : EXIT.done;
+  } finally {
+    output.end();
+    await questioner?.close();
+    await cache.close();
+    await spool?.remove();
+    await rejects?.abandon();
+  }
+}
+
+function loudnessOf(options: CommonOptions): 'quiet' | 'normal' | 'verbose' {
+  if (options.quiet) return 'quiet';
+  return options.verbose ? 'verbose' : 'normal';
+}
+
+/** Collects rejects as JSON lines; the file appears whole at the end, or not if there are none. */
+function rejectFile(path: string): {
+  add(logName: string, reject: Parameters<typeof describeReject>[1]): void;
+  commit(): Promise<void>;
+  abandon(): Promise<void>;
+} {
+  const output = outputFile(path);
+  // One write at a time, in order; what fails surfaces at the end.
+  let writes: Promise<void> = Promise.resolve();
+  return {
+    add: (logName, reject) => {
+      const line = JSON.stringify({ log: logName, ...reject, text: describeReject(logName, reject) });
+      writes = writes.then(() => output.write(Buffer.from(`${line}\n`)));
+      // Awaited in commit; without this a failure before then would end the process.
+      writes.catch(() => undefined);
+    },
+    commit: async () => {
+      await writes;
+      await output.commit();
+    },
+    abandon: () => output.abandon(),
+  };
+}
+
+interface Spool {
+  readonly enrichedPath: string;
+  readonly isForStdout: boolean;
+  remove(): Promise<void>;
+}
+
+/** Where the records of standard input are written: below `--out`, or in a private temporary folder on the way to stdout. */
+async function openSpool(outFolder: string | undefined): Promise<Spool> {
+  if (outFolder !== undefined) {
+    return { enrichedPath: join(outFolder, `stdin${ENRICHED_ENDING}`), isForStdout: false, remove: async () => {} };
+  }
+  const folder = await mkdtemp(join(tmpdir(), 'sysmon-vt-'));
+  return {
+    enrichedPath: join(folder, `${randomUUID()}${ENRICHED_ENDING}`),
+    isForStdout: true,
+    remove: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
+async function copyToStdout(shell: Shell, path: string): Promise<void> {
+  const exists = await access(path).then(
+    () => true,
+    () => false,
+  );
+  if (!exists) return;
+  for await (const chunk of createReadStream(path)) await print(shell.stdout, chunk);
+}

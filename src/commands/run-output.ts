@@ -1,0 +1,227 @@
+import type { Reject } from '../errors.js';
+import { describeReject } from '../errors.js';
+import type { DetectedFile, RunObserver } from '../pipeline.js';
+import type { QuotaSummary, RunFailure, Summary } from '../summary.js';
+import { describeBytes, describeDuration, escapeControls, type Palette, shorten } from '../terminal.js';
+import type { Outcome } from '../virustotal/schedule.js';
+import { paletteFor, type Shell } from './shell.js';
+
+/** How much of a run is told. */
+export type Loudness = 'quiet' | 'normal' | 'verbose';
+
+/** On a terminal the progress line is redrawn at most this often; elsewhere a line a minute is plenty. */
+const REDRAW_MS = 100;
+const PLAIN_LINE_MS = 60_000;
+/** So many rejects of one log are printed one by one; `--verbose` and `--rejects` have them all. */
+const REJECTS_SHOWN_PER_LOG = 5;
+
+/** Tells people on stderr what a run is doing; a redrawn line on a terminal, plain lines elsewhere. */
+export class RunOutput implements RunObserver {
+  readonly #shell: Shell;
+  readonly #loudness: Loudness;
+  readonly #colours: Palette;
+  readonly #rejectSink: ((logName: string, reject: Reject) => void) | undefined;
+  #hasLine = false;
+  #lastShownAt = Number.NEGATIVE_INFINITY;
+  #totalBytes = 0;
+  #logs = 0;
+  #logsDone = 0;
+  #logName = '';
+  #rejectsOfLog = 0;
+  #questions = 0;
+  #answered = 0;
+  #unanswered = 0;
+  #phaseStartedAt = 0;
+
+  constructor(shell: Shell, loudness: Loudness, rejectSink?: (logName: string, reject: Reject) => void) {
+    this.#shell = shell;
+    this.#loudness = loudness;
+    this.#colours = paletteFor(shell, 'stderr');
+    this.#rejectSink = rejectSink;
+  }
+
+  onReadingStart(logs: number, totalBytes: number): void {
+    this.#logs = logs;
+    this.#totalBytes = totalBytes;
+    this.#startPhase();
+  }
+
+  onLogStart(name: string): void {
+    this.#logName = name;
+    this.#rejectsOfLog = 0;
+  }
+
+  onProgress(bytesRead: number): void {
+    this.#show(() => {
+      const elapsedMs = this.#elapsedMs();
+      const rate = elapsedMs > 0 ? (bytesRead / elapsedMs) * 1000 : 0;
+      const left = this.#totalBytes - bytesRead;
+      const eta = rate > 0 && left > 0 ? `, ${describeDuration((left / rate) * 1000)} left` : '';
+      const total = this.#totalBytes > 0 ? ` of ${describeBytes(this.#totalBytes)}` : '';
+      return `reading ${this.#logsDone + 1}/${this.#logs}: ${describeBytes(bytesRead)}${total}, ${describeBytes(rate)}/s${eta}  ${this.#logName}`;
+    });
+  }
+
+  onLogEnd(name: string, format: string, processCreations: number): void {
+    this.#logsDone++;
+    this.#tellHiddenRejects();
+    if (this.#loudness === 'verbose') this.#line(`${name}: ${format}, ${count(processCreations)} process creations`);
+  }
+
+  onNote(logName: string, note: string): void {
+    if (this.#loudness !== 'quiet') this.#line(`${logName}: ${note}`, this.#colours.dim);
+  }
+
+  onReject(logName: string, reject: Reject): void {
+    this.#rejectSink?.(logName, reject);
+    this.#rejectsOfLog++;
+    if (this.#loudness === 'quiet') return;
+    if (this.#loudness === 'normal' && this.#rejectsOfLog > REJECTS_SHOWN_PER_LOG) return;
+    this.#line(describeReject(logName, reject), this.#colours.yellow);
+  }
+
+  onFailure(failure: RunFailure): void {
+    this.#line(failure.message, this.#colours.red);
+  }
+
+  onAskingStart(questions: number): void {
+    this.#questions = questions;
+    this.#startPhase();
+    if (this.#loudness !== 'quiet' && !this.#shell.isStderrTerminal) {
+      this.#line(`asking VirusTotal about ${count(questions)} file${questions === 1 ? '' : 's'}`);
+    }
+  }
+
+  onOutcome(_hash: string, outcome: Outcome): void {
+    if (outcome.kind === 'answered') this.#answered++;
+    else this.#unanswered++;
+    this.#show(() => {
+      const done = this.#answered + this.#unanswered;
+      const elapsedMs = this.#elapsedMs();
+      const perMinute = elapsedMs > 0 ? (this.#answered / elapsedMs) * 60_000 : 0;
+      const left = this.#questions - done;
+      const eta = perMinute > 0 && left > 0 ? `, ${describeDuration((left / perMinute) * 60_000)} left` : '';
+      return `asking VirusTotal: ${count(done)}/${count(this.#questions)}, ${perMinute.toFixed(1)} a minute${eta}`;
+    });
+  }
+
+  onRefreshed(path: string): void {
+    if (this.#loudness === 'verbose') this.#line(`${path}: refreshed`);
+  }
+
+  /** Prints one line for people, clear of the progress line. */
+  say(text: string): void {
+    if (this.#loudness !== 'quiet') this.#line(text);
+  }
+
+  /** Removes the progress line. */
+  end(): void {
+    this.#clearLine();
+  }
+
+  #tellHiddenRejects(): void {
+    const hidden = this.#rejectsOfLog - REJECTS_SHOWN_PER_LOG;
+    if (this.#loudness !== 'normal' || hidden <= 0) return;
+    this.#line(
+      `${this.#logName}: ${count(hidden)} more rejected (all with --verbose or --rejects FILE)`,
+      this.#colours.yellow,
+    );
+  }
+
+  #startPhase(): void {
+    this.#phaseStartedAt = this.#shell.clock.now().getTime();
+    this.#lastShownAt = this.#shell.isStderrTerminal ? Number.NEGATIVE_INFINITY : this.#phaseStartedAt;
+  }
+
+  #elapsedMs(): number {
+    return this.#shell.clock.now().getTime() - this.#phaseStartedAt;
+  }
+
+  #show(describe: () => string): void {
+    if (this.#loudness === 'quiet') return;
+    const now = this.#shell.clock.now().getTime();
+    const isTerminal = this.#shell.isStderrTerminal;
+    if (now - this.#lastShownAt < (isTerminal ? REDRAW_MS : PLAIN_LINE_MS)) return;
+    this.#lastShownAt = now;
+    if (isTerminal) {
+      this.#clearLine();
+      this.#shell.stderr.write(shorten(escapeControls(describe()), 100));
+      this.#hasLine = true;
+    } else {
+      this.#line(describe());
+    }
+  }
+
+  #line(text: string, paint: (text: string) => string = (plain) => plain): void {
+    this.#clearLine();
+    this.#shell.stderr.write(`${paint(escapeControls(text))}\n`);
+  }
+
+  #clearLine(): void {
+    if (!this.#hasLine) return;
+    this.#shell.stderr.write('\r\u001b[2K');
+    this.#hasLine = false;
+  }
+}
+
+const NUMBER = new Intl.NumberFormat('en-US');
+
+function count(value: number): string {
+  return NUMBER.format(value);
+}
+
+/** Detected files that are listed one by one after a run. */
+const DETECTED_SHOWN = 20;
+
+/** The summary of a run for people, several lines, ready to print. */
+export function describeSummary(summary: Summary, detected: readonly DetectedFile[], colours: Palette): string {
+  const { logs, records, hashes, verdicts, quota } = summary;
+  const lines: string[] = [];
+  for (const file of detected.slice(0, DETECTED_SHOWN)) lines.push(describeDetected(file, colours));
+  if (detected.length > DETECTED_SHOWN)
+    lines.push(`… and ${count(detected.length - DETECTED_SHOWN)} more detected files`);
+  if (lines.length > 0) lines.push('');
+  const others = [
+    logs.unchanged > 0 ? `${count(logs.unchanged)} unchanged` : '',
+    logs.skipped > 0 ? `${count(logs.skipped)} skipped as no log` : '',
+    logs.failed > 0 ? colours.red(`${count(logs.failed)} failed`) : '',
+  ].filter((part) => part !== '');
+  lines.push(`logs      ${[`${count(logs.read)} read`, ...others].join(', ')}`);
+  lines.push(
+    `records   ${count(records.total)} read, ${count(records.process_creations)} process creations (${count(records.without_hash)} without a hash)` +
+      (records.rejected > 0 ? `, ${colours.yellow(`${count(records.rejected)} rejected`)}` : '') +
+      (records.duplicates > 0 ? `, ${count(records.duplicates)} duplicates` : ''),
+  );
+  lines.push(
+    `files     ${count(hashes.distinct)} distinct: ${count(hashes.cached)} in the cache, ${count(hashes.asked)} answered now, ${count(hashes.waiting)} waiting` +
+      (hashes.known_good > 0 ? `, ${count(hashes.known_good)} known good` : '') +
+      (hashes.placeholder > 0 ? `, ${count(hashes.placeholder)} placeholders` : ''),
+  );
+  lines.push(
+    `verdicts  ${colours.red(`${count(verdicts.malicious)} malicious`)}, ${colours.yellow(`${count(verdicts.suspicious)} suspicious`)}, ` +
+      `${count(verdicts.undetected)} undetected, ${count(verdicts.unknown)} unknown, ${count(verdicts.unchecked)} unchecked (process creations, per VirusTotal)`,
+  );
+  if (quota !== null) lines.push(`quota     ${describeQuota(quota)}`);
+  lines.push(`time      ${describeDuration(summary.elapsed_ms)}`);
+  return `${lines.join('\n')}\n`;
+}
+
+/** One line on the quota. */
+export function describeQuota(quota: QuotaSummary): string {
+  const window = ({ used, limit }: QuotaSummary['day'], name: string): string =>
+    `${count(used)} of ${limit === null ? 'unlimited' : count(limit)} ${name}`;
+  const resumes = quota.resumes_at === null ? '' : `; spent, goes on at ${quota.resumes_at}`;
+  return `${window(quota.minute, 'this minute')}, ${window(quota.day, 'today')}, ${window(quota.month, 'this month')}${resumes}`;
+}
+
+function describeDetected(file: DetectedFile, colours: Palette): string {
+  const member: { detections?: number; engines?: number; label?: string } = JSON.parse(file.member);
+  const paint = file.verdict === 'malicious' ? colours.red : colours.yellow;
+  const label = member.label === undefined ? '' : `  ${shorten(escapeControls(member.label), 60)}`;
+  const more = file.records > 1 ? `, ${count(file.records)} times` : '';
+  const where = file.computer === '' ? '' : ` on ${escapeControls(file.computer)}`;
+  return (
+    `${paint(file.verdict.padEnd(10))} ${member.detections}/${member.engines}${label}\n` +
+    `           ${escapeControls(file.image)}${where}${more}\n           ${file.hash}`
+  );
+}

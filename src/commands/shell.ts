@@ -1,0 +1,95 @@
+import type { Readable, Writable } from 'node:stream';
+import type { Clock } from '../clock.js';
+import { EnrichmentError, messageOf, UsageError } from '../errors.js';
+import type { Summary } from '../summary.js';
+import { escapeControls, type Palette, palette } from '../terminal.js';
+
+/** The process as commands see it; only `cli.ts` knows the real one. */
+export interface Shell {
+  readonly stdin: Readable;
+  readonly stdout: Writable;
+  readonly stderr: Writable;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly isStdoutTerminal: boolean;
+  readonly isStderrTerminal: boolean;
+  readonly clock: Clock;
+  /** Aborts at the first Ctrl-C or SIGTERM. */
+  readonly signal: AbortSignal;
+}
+
+/** Exit statuses; a promise to scripts. */
+export const EXIT = { done: 0, conditionHolds: 1, badUsage: 2, failed: 3 } as const;
+
+export type ExitStatus = (typeof EXIT)[keyof typeof EXIT];
+
+/** Options that every command has. */
+export interface CommonOptions {
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+  readonly verbose?: boolean;
+  readonly envFile?: string;
+  readonly failOn?: string;
+}
+
+/** What `--fail-on` may name. */
+const CONDITIONS = ['malicious', 'suspicious', 'incomplete'] as const;
+
+export type FailCondition = (typeof CONDITIONS)[number];
+
+/** Reads `--fail-on malicious,incomplete`. Throws UsageError that lists what there is. */
+export function parseFailOn(list: string | undefined): ReadonlySet<FailCondition> {
+  const names = (list ?? '').split(',').map((name) => name.trim().toLowerCase());
+  const conditions = new Set<FailCondition>();
+  for (const name of names) {
+    if (name === '') continue;
+    const condition = CONDITIONS.find((known) => known === name);
+    if (condition === undefined) {
+      throw new UsageError('BAD_USAGE', `--fail-on ${name}: it takes a list of ${CONDITIONS.join(', ')}`);
+    }
+    conditions.add(condition);
+  }
+  return conditions;
+}
+
+/** Whether one of the conditions holds for these verdicts. `suspicious` includes what is worse. */
+export function isConditionMet(
+  conditions: ReadonlySet<FailCondition>,
+  verdicts: Summary['verdicts'],
+  waiting: number,
+): boolean {
+  if (conditions.has('malicious') && verdicts.malicious > 0) return true;
+  if (conditions.has('suspicious') && verdicts.malicious + verdicts.suspicious > 0) return true;
+  return conditions.has('incomplete') && waiting > 0;
+}
+
+/** Writes to an output and waits where it cannot keep up. */
+export async function print(output: Writable, text: string | Uint8Array): Promise<void> {
+  if (output.write(text)) return;
+  await new Promise<void>((resolve) => {
+    const finish = (): void => {
+      output.off('drain', finish);
+      output.off('close', finish);
+      output.off('error', finish);
+      resolve();
+    };
+    output.on('drain', finish);
+    output.on('close', finish);
+    output.on('error', finish);
+  });
+}
+
+/** Colours for an output, off where it is no terminal or `NO_COLOR` is set. */
+export function paletteFor(shell: Shell, output: 'stdout' | 'stderr'): Palette {
+  const isTerminal = output === 'stdout' ? shell.isStdoutTerminal : shell.isStderrTerminal;
+  return palette(isTerminal && (shell.env['NO_COLOR'] ?? '') === '');
+}
+
+/** The status and the line for people that an error deserves; anything but our own errors is a defect and keeps its stack. */
+export function describeError(error: unknown): { readonly status: ExitStatus; readonly text: string } {
+  if (error instanceof UsageError)
+    return { status: EXIT.badUsage, text: `sysmon-vt: ${escapeControls(error.message)}` };
+  if (error instanceof EnrichmentError)
+    return { status: EXIT.failed, text: `sysmon-vt: ${escapeControls(error.message)}` };
+  const stack = error instanceof Error && error.stack !== undefined ? error.stack : messageOf(error);
+  return { status: EXIT.failed, text: `sysmon-vt: unexpected failure; please report it\n${stack}` };
+}

@@ -1,0 +1,252 @@
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { inspect, parseEnv } from 'node:util';
+import { messageOf, UsageError } from './errors.js';
+import type { Lifetimes } from './lookup.js';
+import type { Thresholds } from './verdict.js';
+
+/** A value that must not be seen: printed, inspected or serialised it shows only that it is there. */
+export class Secret<T = string> {
+  readonly #value: T;
+
+  constructor(value: T) {
+    this.#value = value;
+  }
+
+  /** The value itself, for the one place it is meant for. */
+  reveal(): T {
+    return this.#value;
+  }
+
+  toString(): string {
+    return '[secret]';
+  }
+
+  toJSON(): string {
+    return '[secret]';
+  }
+
+  [inspect.custom](): string {
+    return '[secret]';
+  }
+}
+
+/** Requests allowed in one window; Infinity for no limit of ours. */
+export interface RequestLimits {
+  readonly perMinute: number;
+  readonly perDay: number;
+  readonly perMonth: number;
+  /** Of `perDay`, what only `check` may use. */
+  readonly reservePerDay: number;
+}
+
+/** All settings of a run, validated. */
+export interface Config {
+  /** Undefined where none is set: enough for offline work. */
+  readonly apiKey: Secret | undefined;
+  /** Without a trailing slash. */
+  readonly baseUrl: string;
+  readonly limits: RequestLimits;
+  readonly concurrency: number;
+  readonly timeoutMs: number;
+  /** A `file:` URL or a folder. */
+  readonly cacheUrl: string;
+  readonly thresholds: Thresholds;
+  readonly lifetimes: Lifetimes;
+  /** The proxy variables as they are set; they may hold a password. */
+  readonly proxyEnvironment: Secret<Environment>;
+  /** What people should know about the settings, e.g. a key file that others can read. */
+  readonly warnings: readonly string[];
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Where settings and run-time data live when nothing else is said. */
+export interface Places {
+  /** The checkout or the installed package. */
+  readonly root: string;
+  readonly isInstalledPackage: boolean;
+  readonly userConfigFolder: string;
+  readonly userDataFolder: string;
+}
+
+/** The folders of this installation and this user, by the platform's own conventions. */
+export function places(env: Environment): Places {
+  const root = fileURLToPath(new URL('..', import.meta.url));
+  const home = homedir();
+  const byPlatform = (windows: string | undefined, mac: string, xdg: string | undefined, fallback: string): string => {
+    if (process.platform === 'win32') return join(windows ?? join(home, 'AppData', 'Local'), 'sysmon-vt');
+    if (process.platform === 'darwin') return join(home, 'Library', mac, 'sysmon-vt');
+    return join(xdg ?? join(home, fallback), 'sysmon-vt');
+  };
+  return {
+    root,
+    isInstalledPackage: root.split(sep).includes('node_modules'),
+    userConfigFolder: byPlatform(env['APPDATA'], 'Preferences', env['XDG_CONFIG_HOME'], '.config'),
+    userDataFolder: byPlatform(env['LOCALAPPDATA'], 'Application Support', env['XDG_DATA_HOME'], '.local/share'),
+  };
+}
+
+/**
+ * Reads the settings: environment first, then `envFile`, or without one the `.env` of the user's configuration folder and of
+ * the checkout. Never one from the working directory or next to a log: evidence must not steer us.
+ * Throws UsageError (BAD_SETTING) that names the setting and what it takes.
+ */
+export function loadConfig(env: Environment, envFile?: string, at: Places = places(env)): Config {
+  const warnings: string[] = [];
+  const files =
+    envFile === undefined ? [join(at.userConfigFolder, '.env'), join(at.root, '.env')].filter(existsSync) : [envFile];
+  const layers: Environment[] = [env, ...files.map((file) => readEnvFile(file, warnings))];
+  const setting = (name: string): string | undefined => {
+    for (const layer of layers) {
+      const value = layer[name]?.trim();
+      if (value !== undefined && value !== '') return value;
+    }
+    return undefined;
+  };
+
+  const perDay = readLimit(setting, 'VT_REQUESTS_PER_DAY', 500);
+  return {
+    apiKey: readApiKey(setting, warnings),
+    baseUrl: readBaseUrl(setting('VT_BASE_URL') ?? 'https://www.virustotal.com/api/v3'),
+    limits: {
+      perMinute: readLimit(setting, 'VT_REQUESTS_PER_MINUTE', 4),
+      perDay,
+      perMonth: readLimit(setting, 'VT_REQUESTS_PER_MONTH', 15_500),
+      reservePerDay: Math.min(readWhole(setting, 'VT_RESERVE_PER_DAY', 20, 0), perDay),
+    },
+    concurrency: readWhole(setting, 'VT_CONCURRENCY', 4, 1, 256),
+    timeoutMs: readWhole(setting, 'VT_TIMEOUT_MS', 30_000, 100, 600_000),
+    cacheUrl:
+      setting('CACHE_URL') ?? (at.isInstalledPackage ? join(at.userDataFolder, 'cache') : join(at.root, 'cache')),
+    thresholds: readThresholds(setting),
+    lifetimes: {
+      notFoundMs: readDuration(setting, 'TTL_NOT_FOUND', '1d'),
+      pendingMs: readDuration(setting, 'TTL_PENDING', '1h'),
+      foundNewMs: readDuration(setting, 'TTL_FOUND_NEW', '1d'),
+      foundRecentMs: readDuration(setting, 'TTL_FOUND_RECENT', '7d'),
+      foundMs: readDuration(setting, 'TTL_FOUND', '30d'),
+    },
+    proxyEnvironment: new Secret(Object.fromEntries(PROXY_VARIABLES.map((name) => [name, setting(name)]))),
+    warnings,
+  };
+}
+
+const PROXY_VARIABLES = ['https_proxy', 'HTTPS_PROXY', 'no_proxy', 'NO_PROXY'] as const;
+
+type Setting = (name: string) => string | undefined;
+
+function badSetting(name: string, value: string, takes: string): UsageError {
+  return new UsageError('BAD_SETTING', `${name} is "${value}"; it takes ${takes}`);
+}
+
+function readEnvFile(path: string, warnings: string[]): Environment {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new UsageError('BAD_SETTING', `${path}: the settings file cannot be read (${messageOf(error)})`);
+  }
+  const settings = parseEnv(text) as Environment;
+  if (settings['VT_API_KEY'] !== undefined) warnIfReadableByAll(path, warnings);
+  return settings;
+}
+
+function readApiKey(setting: Setting, warnings: string[]): Secret | undefined {
+  const key = setting('VT_API_KEY') ?? readKeyFile(setting('VT_API_KEY_FILE'), warnings);
+  if (key === undefined) return undefined;
+  // A key with a line feed or a blank in it would be refused by the HTTP layer with an error that shows it.
+  if (!/^[\x21-\x7e]{1,512}$/.test(key)) {
+    throw new UsageError(
+      'BAD_SETTING',
+      'VT_API_KEY holds characters that no API key has; copy it again from VirusTotal',
+    );
+  }
+  return new Secret(key);
+}
+
+function readKeyFile(path: string | undefined, warnings: string[]): string | undefined {
+  if (path === undefined) return undefined;
+  try {
+    const key = readFileSync(path, 'utf8').trim();
+    if (key === '') throw new Error('it is empty');
+    warnIfReadableByAll(path, warnings);
+    return key;
+  } catch (error) {
+    throw new UsageError('BAD_SETTING', `VT_API_KEY_FILE: ${path} cannot be used (${messageOf(error)})`);
+  }
+}
+
+function warnIfReadableByAll(path: string, warnings: string[]): void {
+  if (process.platform === 'win32') return;
+  if ((statSync(path).mode & 0o004) !== 0) {
+    warnings.push(`${path} holds the API key and everybody on this machine can read it; chmod 600 it`);
+  }
+}
+
+function readBaseUrl(text: string): string {
+  const takes = 'an https: URL, or http: to this machine only';
+  let url: URL;
+  try {
+    url = new URL(text);
+  } catch {
+    throw badSetting('VT_BASE_URL', text, takes);
+  }
+  const isLoopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(url.hostname);
+  const isAllowed = url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback);
+  if (!isAllowed || url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') {
+    throw badSetting('VT_BASE_URL', url.password === '' ? text : '(a URL with a password)', takes);
+  }
+  return url.href.replace(/\/+$/, '');
+}
+
+function readLimit(setting: Setting, name: string, fallback: number): number {
+  const text = setting(name);
+  if (text === 'unlimited') return Number.POSITIVE_INFINITY;
+  return readWhole(setting, name, fallback, 1, Number.MAX_SAFE_INTEGER, 'a whole number from 1, or "unlimited"');
+}
+
+function readWhole(
+  setting: Setting,
+  name: string,
+  fallback: number,
+  min: number,
+  max: number = Number.MAX_SAFE_INTEGER,
+  takes = `a whole number from ${min}${max === Number.MAX_SAFE_INTEGER ? '' : ` to ${max}`}`,
+): number {
+  const text = setting(name);
+  if (text === undefined) return fallback;
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < min || value > max) throw badSetting(name, text, takes);
+  return value;
+}
+
+function readThresholds(setting: Setting): Thresholds {
+  const maliciousAt = readWhole(setting, 'MALICIOUS_AT', 5, 1, 1000);
+  const suspiciousAt = readWhole(setting, 'SUSPICIOUS_AT', 1, 1, 1000);
+  const trusted = (setting('TRUSTED_ENGINES') ?? '').split(',').map((name) => name.trim().toLowerCase());
+  return { maliciousAt, suspiciousAt, trustedEngines: new Set(trusted.filter((name) => name !== '')) };
+}
+
+const UNIT_MS: ReadonlyMap<string, number> = new Map([
+  ['s', 1000],
+  ['m', 60_000],
+  ['h', 3_600_000],
+  ['d', 86_400_000],
+]);
+
+/** Reads `90s`, `15m`, `12h`, `30d` as milliseconds; undefined for anything else. */
+export function parseDuration(text: string): number | undefined {
+  const match = /^(\d{1,6})([smhd])$/.exec(text);
+  const unitMs = UNIT_MS.get(match?.[2] ?? '');
+  return match === null || unitMs === undefined ? undefined : Number(match[1]) * unitMs;
+}
+
+function readDuration(setting: Setting, name: string, fallback: string): number {
+  const text = setting(name) ?? fallback;
+  const ms = parseDuration(text);
+  if (ms === undefined) throw badSetting(name, text, 'a duration such as 90s, 15m, 12h or 30d');
+  return ms;
+}

@@ -1,0 +1,173 @@
+import { lstat, readdir, realpath, stat } from 'node:fs/promises';
+import { basename, dirname, join, relative, resolve, sep } from 'node:path';
+import picomatch from 'picomatch';
+import { messageOf, systemCodeOf, UsageError } from './errors.js';
+
+/** A log to read. */
+export interface LogFile {
+  /** As a person would write it; also how messages name it. */
+  readonly path: string;
+  readonly sizeBytes: number;
+  /** Named itself on the command line, not met in a folder: then it has to be readable and a log. */
+  readonly isNamed: boolean;
+  /** Where its enriched records go. */
+  readonly enrichedPath: string;
+}
+
+/** A PATH, or something below one, that cannot be used. */
+export interface PathFailure {
+  readonly path: string;
+  readonly why: string;
+}
+
+/** What the PATHs of a command line lead to. */
+export interface FoundLogs {
+  readonly logs: readonly LogFile[];
+  readonly failures: readonly PathFailure[];
+}
+
+/** Endings of the files this program writes itself; they are never read as logs. */
+export const ENRICHED_ENDING = '.enriched.jsonl';
+const OWN_FILE = /(\.enriched\.(jsonl|csv)|\.context\.jsonl|\.orig)$|\.sysmon-vt-[0-9a-f-]+\.tmp$/i;
+
+/** Deeper folders than any real tree; stops at mounts that contain themselves. */
+const MAX_FOLDER_DEPTH = 64;
+
+interface Candidate {
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly isNamed: boolean;
+}
+
+/**
+ * Finds the logs that PATHs (files, folders, globs) name, each once, in a stable order. Links to files and folders are
+ * followed once; FIFOs, sockets and devices never are. Our own output files are left out.
+ * Throws UsageError COLLISION where two logs would be written to one file, before anything is read.
+ */
+export async function findLogs(paths: readonly string[], outFolder: string | undefined): Promise<FoundLogs> {
+  const failures: PathFailure[] = [];
+  const found: Candidate[] = [];
+  const roots: string[] = [];
+  const seenFolders = new Set<string>();
+
+  const walk = async (folder: string, depth: number, accept: (path: string) => boolean): Promise<void> => {
+    let names: string[];
+    try {
+      const identity = await realpath(folder);
+      // A folder met again is a loop of links or a PATH inside another.
+      if (seenFolders.has(identity) && depth > 0) return;
+      seenFolders.add(identity);
+      names = (await readdir(folder)).sort();
+    } catch (error) {
+      failures.push({ path: folder, why: `the folder cannot be read (${messageOf(error)})` });
+      return;
+    }
+    if (depth >= MAX_FOLDER_DEPTH) {
+      failures.push({ path: folder, why: `folders deeper than ${MAX_FOLDER_DEPTH} are not followed` });
+      return;
+    }
+    for (const name of names) {
+      const path = join(folder, name);
+      try {
+        const status = await stat(path);
+        if (status.isDirectory()) await walk(path, depth + 1, accept);
+        else if (status.isFile() && !OWN_FILE.test(name) && accept(path)) {
+          found.push({ path, sizeBytes: status.size, isNamed: false });
+        }
+      } catch (error) {
+        // A dangling link or loop of links is no log; anything else that cannot be looked at might be one.
+        const isLink = await lstat(path).then(
+          (status) => status.isSymbolicLink(),
+          () => false,
+        );
+        if (!isLink && systemCodeOf(error) !== 'ENOENT') failures.push({ path, why: messageOf(error) });
+      }
+    }
+  };
+
+  for (const path of paths) {
+    const status = await stat(path).catch((error: unknown) => error);
+    if (!(status instanceof Error) && isStats(status)) {
+      if (status.isDirectory()) {
+        roots.push(resolve(path));
+        await walk(path, 0, () => true);
+      } else if (status.isFile()) {
+        roots.push(dirname(resolve(path)));
+        found.push({ path, sizeBytes: status.size, isNamed: true });
+      } else {
+        failures.push({ path, why: 'it is neither a file nor a folder' });
+      }
+      continue;
+    }
+    const glob = picomatch.scan(path);
+    if (!glob.isGlob) {
+      const code = systemCodeOf(status);
+      failures.push({ path, why: code === 'ENOENT' ? 'no such file or folder' : messageOf(status) });
+      continue;
+    }
+    const base = glob.base === '' ? '.' : glob.base;
+    const matches = picomatch(resolve(base, glob.glob).split(sep).join('/'), { dot: true });
+    const before = found.length;
+    seenFolders.clear();
+    roots.push(resolve(base));
+    await walk(base, 0, (candidate) => matches(resolve(candidate).split(sep).join('/')));
+    if (found.length === before) failures.push({ path, why: 'no file matches' });
+  }
+
+  const logs = await withOutputs(found, commonFolder(roots), outFolder);
+  return { logs, failures };
+}
+
+function isStats(value: unknown): value is { isDirectory(): boolean; isFile(): boolean; size: number } {
+  return typeof value === 'object' && value !== null && 'isDirectory' in value;
+}
+
+/** Drops repeats of one file (a named one wins over one met in a folder) and gives each log its output. */
+async function withOutputs(
+  found: readonly Candidate[],
+  common: string,
+  outFolder: string | undefined,
+): Promise<LogFile[]> {
+  const byIdentity = new Map<string, Candidate>();
+  for (const candidate of found) {
+    const identity = await realpath(candidate.path).catch(() => resolve(candidate.path));
+    const known = byIdentity.get(identity);
+    if (known === undefined || (candidate.isNamed && !known.isNamed)) byIdentity.set(identity, candidate);
+  }
+  const inputs = new Set([...byIdentity.keys()]);
+  const takenBy = new Map<string, string>();
+  return [...byIdentity.values()].map((candidate) => {
+    const target = outFolder === undefined ? candidate.path : join(outFolder, relativeBelow(common, candidate.path));
+    const enrichedPath = `${target}${ENRICHED_ENDING}`;
+    const other = takenBy.get(resolve(enrichedPath));
+    if (other !== undefined) {
+      throw new UsageError('COLLISION', `${candidate.path} and ${other} would both be written to ${enrichedPath}`);
+    }
+    if (inputs.has(resolve(enrichedPath))) {
+      throw new UsageError(
+        'COLLISION',
+        `${candidate.path} would be written to ${enrichedPath}, which is a log to be read`,
+      );
+    }
+    takenBy.set(resolve(enrichedPath), candidate.path);
+    return { ...candidate, enrichedPath };
+  });
+}
+
+function relativeBelow(folder: string, path: string): string {
+  const below = relative(folder, resolve(path));
+  return below.startsWith('..') ? basename(path) : below;
+}
+
+/** The deepest folder that holds all of `folders`. */
+function commonFolder(folders: readonly string[]): string {
+  const [first, ...others] = folders.map((folder) => folder.split(sep));
+  if (first === undefined) return resolve('.');
+  let shared = first.length;
+  for (const other of others) {
+    let same = 0;
+    while (same < shared && same < other.length && first[same] === other[same]) same++;
+    shared = same;
+  }
+  return first.slice(0, shared).join(sep) || sep;
+}

@@ -1,0 +1,88 @@
+import { randomUUID } from 'node:crypto';
+import { type FileHandle, mkdir, open, rename, unlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { messageOf, StorageError, systemCodeOf } from '../errors.js';
+
+/** A file that appears whole under its name or not at all. */
+export interface OutputFile {
+  /** Appends bytes; the buffer may be reused once the promise resolves. */
+  write(bytes: Buffer): Promise<void>;
+  /** Makes what was written durable and puts it in place. Without a write there is no file. */
+  commit(): Promise<void>;
+  /** Drops what was written; whatever stood there before stays. */
+  abandon(): Promise<void>;
+}
+
+/** Only the owner may read what a log told and VirusTotal said. */
+const OUTPUT_MODE = 0o600;
+
+/**
+ * Opens `path` for writing through a temporary file beside it, made at the first write.
+ * Rejects with StorageError OUTPUT that says what to do.
+ */
+export function outputFile(path: string): OutputFile {
+  const temporaryPath = `${path}.sysmon-vt-${randomUUID()}.tmp`;
+  let file: FileHandle | undefined;
+  const explained = async <T>(work: () => Promise<T>): Promise<T> => {
+    try {
+      return await work();
+    } catch (error) {
+      throw outputError(path, error);
+    }
+  };
+  return {
+    write: (bytes) =>
+      explained(async () => {
+        if (file === undefined) {
+          await mkdir(dirname(path), { recursive: true });
+          file = await open(temporaryPath, 'wx', OUTPUT_MODE);
+        }
+        let written = 0;
+        while (written < bytes.length) written += (await file.write(bytes, written)).bytesWritten;
+      }),
+    commit: () =>
+      explained(async () => {
+        if (file === undefined) return;
+        await file.sync();
+        await file.close();
+        file = undefined;
+        await renameOver(temporaryPath, path);
+      }),
+    abandon: async () => {
+      if (file === undefined) return;
+      await file.close();
+      file = undefined;
+      await unlink(temporaryPath).catch((error: unknown) => {
+        if (systemCodeOf(error) !== 'ENOENT') throw outputError(path, error);
+      });
+    },
+  };
+}
+
+/** How often a rename is tried on Windows, where a virus scanner may hold the file for a moment. */
+const RENAME_ATTEMPTS = 10;
+
+async function renameOver(from: string, to: string): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await rename(from, to);
+      return;
+    } catch (error) {
+      const code = systemCodeOf(error);
+      if (attempt === RENAME_ATTEMPTS || (code !== 'EPERM' && code !== 'EBUSY' && code !== 'EACCES')) throw error;
+      if (process.platform !== 'win32') throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20 * attempt));
+    }
+  }
+}
+
+function outputError(path: string, error: unknown): StorageError {
+  const code = systemCodeOf(error);
+  const nextStep =
+    code === 'EACCES' || code === 'EROFS' || code === 'EPERM'
+      ? 'give a folder that can be written with --out DIR'
+      : code === 'ENOSPC'
+        ? 'free some space and run again'
+        : 'see --out DIR';
+  return new StorageError('OUTPUT', `${path}: cannot be written (${messageOf(error)}); ${nextStep}`, { cause: error });
+}

@@ -1,0 +1,128 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import { ByteWriter } from '../byte-writer.js';
+import { messageOf, StorageError } from '../errors.js';
+import { isLookupAlgorithm, type LookupKey, parseDigest } from '../hash.js';
+import { outputFile } from './enriched-file.js';
+
+/** Bytes read at once. */
+const BLOCK_BYTES = 256 * 1024;
+/** Bytes collected before they are written. */
+const FLUSH_BYTES = 256 * 1024;
+
+const MEMBER_NAME = Buffer.from('"virustotal":{');
+const LINE_FEED = 0x0a;
+const CLOSING_BRACE = 0x7d;
+
+/**
+ * Streams an enriched file once and replaces the `virustotal` member of each record for which `memberFor` gives another text;
+ * all other bytes stay. The file is rewritten whole or, where nothing differs, not at all. Returns whether it was rewritten.
+ * The member is the last one of its line, since that is how this program writes it. Inside a JSON string its name would have
+ * its quotes escaped, so the last occurrence of the bytes is the member itself.
+ */
+export async function refreshFile(path: string, memberFor: (key: LookupKey) => string | undefined): Promise<boolean> {
+  let file: FileHandle;
+  try {
+    file = await open(path, 'r');
+  } catch (error) {
+    throw new StorageError('OUTPUT', `${path}: cannot be read for its refresh (${messageOf(error)})`, { cause: error });
+  }
+  const output = outputFile(path);
+  const out = new ByteWriter(FLUSH_BYTES * 2);
+  let hasChanged = false;
+  try {
+    for await (const line of linesOf(file)) {
+      const replaced = replaceMember(line, memberFor);
+      if (replaced === undefined) {
+        out.bytes(line);
+      } else {
+        out.bytes(line, 0, replaced.start);
+        out.text(replaced.member);
+        out.bytes(line, replaced.end);
+        hasChanged = true;
+      }
+      if (out.length >= FLUSH_BYTES) {
+        await output.write(out.view());
+        out.clear();
+      }
+    }
+    if (!hasChanged) {
+      await output.abandon();
+      return false;
+    }
+    await output.write(out.view());
+    await output.commit();
+    return true;
+  } catch (error) {
+    await output.abandon();
+    throw error;
+  } finally {
+    await file.close();
+  }
+}
+
+interface Replacement {
+  readonly start: number;
+  readonly end: number;
+  readonly member: string;
+}
+
+function replaceMember(line: Buffer, memberFor: (key: LookupKey) => string | undefined): Replacement | undefined {
+  const name = line.lastIndexOf(MEMBER_NAME);
+  if (name < 0) return undefined;
+  const start = name + MEMBER_NAME.length - 1;
+  // The line ends in the member's own brace and the record's.
+  let end = line.length;
+  while (end > start && line[end - 1] !== CLOSING_BRACE) end--;
+  end--;
+  const text = line.toString('utf8', start, end);
+  const key = keyOf(text);
+  if (key === undefined) return undefined;
+  const member = memberFor(key);
+  return member === undefined || member === text ? undefined : { start, end, member };
+}
+
+/** The look-up key that a member names, or undefined if it is none of ours or names none. */
+function keyOf(member: string): LookupKey | undefined {
+  let json: unknown;
+  try {
+    json = JSON.parse(member);
+  } catch {
+    // Not a line this program wrote: it is kept as it is.
+    return undefined;
+  }
+  if (typeof json !== 'object' || json === null || !('lookup_key' in json)) return undefined;
+  const algorithm = json.lookup_key;
+  if (!isLookupAlgorithm(algorithm)) return undefined;
+  const hash = new Map<string, unknown>(Object.entries(json)).get(algorithm);
+  const digest = typeof hash === 'string' ? parseDigest(algorithm, hash) : undefined;
+  return digest === undefined ? undefined : { algorithm, hash: digest };
+}
+
+/** The lines of a file, each with its line feed, as views that last until the next one is asked for. */
+async function* linesOf(file: FileHandle): AsyncGenerator<Buffer> {
+  let block = Buffer.allocUnsafe(BLOCK_BYTES);
+  let filled = 0;
+  for (;;) {
+    const { bytesRead } = await file.read(block, filled, block.length - filled);
+    filled += bytesRead;
+    let start = 0;
+    for (;;) {
+      const end = block.subarray(0, filled).indexOf(LINE_FEED, start);
+      if (end < 0) break;
+      yield block.subarray(start, end + 1);
+      start = end + 1;
+    }
+    if (bytesRead === 0) {
+      if (start < filled) yield block.subarray(start, filled);
+      return;
+    }
+    if (start === 0 && filled === block.length) {
+      const grown = Buffer.allocUnsafe(block.length * 2);
+      block.copy(grown, 0, 0, filled);
+      block = grown;
+    } else {
+      block.copyWithin(0, start, filled);
+      filled -= start;
+    }
+  }
+}

@@ -1,0 +1,154 @@
+import { open } from 'node:fs/promises';
+import { LogError } from '../errors.js';
+import type { RecordReceiver, WantedRecords } from '../event.js';
+import { escapeControls, shorten } from '../terminal.js';
+import { type ByteReader, fileByteReader, PeekableReader } from './byte-reader.js';
+import { type ContainerLimits, detectContainer, openMembers } from './containers.js';
+import { looksLikeCsv, readCsv } from './csv.js';
+import { decodingReader } from './encoding.js';
+import { isEvtx, readEvtx } from './evtx/index.js';
+import { looksLikeJson, readJson } from './json.js';
+import { looksLikeText, readText } from './text.js';
+import { looksLikeXml, readXml } from './xml.js';
+
+export { type ContainerLimits, DEFAULT_LIMITS } from './containers.js';
+
+/** A log format: how its first bytes look, and how it is read. */
+interface Source {
+  /** As people know it. */
+  readonly format: string;
+  looksLike(head: Buffer): boolean;
+  read(reader: ByteReader, wanted: WantedRecords, receiver: RecordReceiver): Promise<void>;
+}
+
+/** Text formats, asked in this order about the first bytes as UTF-8. The stricter signs come first. */
+const TEXT_SOURCES: readonly Source[] = [
+  { format: 'event XML', looksLike: looksLikeXml, read: readXml },
+  { format: 'JSON', looksLike: looksLikeJson, read: readJson },
+  { format: 'text', looksLike: looksLikeText, read: readText },
+  { format: 'CSV', looksLike: looksLikeCsv, read: readCsv },
+];
+
+/** Enough to recognise every format; also the most that is held of a log's start. */
+const HEAD_BYTES = 64 * 1024;
+
+/** Formats that carry no Sysmon events in practice; named, so that nobody thinks they were read. */
+const FOREIGN_FORMATS: readonly (readonly [signature: readonly number[], name: string])[] = [
+  [[0x30, 0, 0, 0, 0x4c, 0x66, 0x4c, 0x65], 'an event log of Windows XP/2003 (.evt), which Sysmon never wrote'],
+  [[0x4d, 0x5a], 'a Windows program'],
+  [[0x7f, 0x45, 0x4c, 0x46], 'an ELF program'],
+  [[0x25, 0x50, 0x44, 0x46], 'a PDF'],
+  [[0x89, 0x50, 0x4e, 0x47], 'a picture'],
+  [[0x04, 0x22, 0x4d, 0x18], 'lz4 data, which is not supported: unpack it with lz4 -d first'],
+  [[0x53, 0x51, 0x4c, 0x69, 0x74, 0x65], 'an SQLite database'],
+];
+
+/** What reading a log needs to know besides its bytes. */
+export interface ReadingOptions {
+  readonly wanted: WantedRecords;
+  readonly limits: ContainerLimits;
+  /** Where the log lies, if it is a file: archives with a directory at their end are read by position. */
+  readonly filePath: string | undefined;
+}
+
+/**
+ * Reads one log of any format, archives and compressed ones included, member after member, and returns what it was taken for.
+ * Members that cannot be read are reported through `onFailure` and do not end the rest. Rejects with LogError where the log as a
+ * whole is none (NOT_A_LOG) or cannot be read, and with the system's error where reading its bytes fails.
+ */
+export async function readLog(
+  reader: ByteReader,
+  options: ReadingOptions,
+  receiver: RecordReceiver,
+  onFailure: (member: string, error: LogError) => void,
+): Promise<string> {
+  return readNested(new PeekableReader(reader), options, receiver, onFailure, '', 0);
+}
+
+async function readNested(
+  reader: PeekableReader,
+  options: ReadingOptions,
+  receiver: RecordReceiver,
+  onFailure: (member: string, error: LogError) => void,
+  place: string,
+  depth: number,
+): Promise<string> {
+  const head = await reader.peek(HEAD_BYTES);
+  if (head.length === 0) {
+    receiver.onNote(`${place === '' ? '' : `${place}: `}empty`);
+    return 'empty';
+  }
+  if (isEvtx(head)) {
+    await readEvtx(reader, options.wanted, receiver);
+    return 'EVTX';
+  }
+  const container = detectContainer(head);
+  if (container !== undefined) {
+    if (depth >= options.limits.maxDepth) {
+      throw new LogError('TOO_LARGE', `archives nested deeper than ${options.limits.maxDepth} are not opened`);
+    }
+    const formats = new Set<string>();
+    let strayMembers = 0;
+    const path = depth === 0 ? options.filePath : undefined;
+    for await (const member of openMembers(container, reader, { ...(path === undefined ? {} : { path }) }, options.limits)) {
+      const memberPlace = [place, member.name].filter((name) => name !== '').join('!');
+      if ('failure' in member) {
+        if (memberPlace === '') throw member.failure;
+        onFailure(memberPlace, member.failure);
+        continue;
+      }
+      try {
+        const inner = new PeekableReader(member.reader);
+        formats.add(await readNested(inner, options, receiver, onFailure, memberPlace, depth + 1));
+      } catch (error) {
+        if (!(error instanceof LogError) || memberPlace === '') throw error;
+        if (error.code === 'NOT_A_LOG') {
+          strayMembers++;
+          receiver.onNote(`${memberPlace}: skipped: ${error.message}`);
+        } else {
+          onFailure(memberPlace, error);
+        }
+      }
+    }
+    if (formats.size === 0 && strayMembers > 0) {
+      throw new LogError('NOT_A_LOG', `none of the ${strayMembers} files in this ${container} archive is a log`);
+    }
+    return `${container}${formats.size === 0 ? '' : ` of ${[...formats].join(', ')}`}`;
+  }
+  const text = new PeekableReader(await decodingReader(reader));
+  const textHead = await text.peek(HEAD_BYTES);
+  for (const source of TEXT_SOURCES) {
+    if (!source.looksLike(textHead)) continue;
+    await source.read(text, options.wanted, receiver);
+    return source.format;
+  }
+  throw new LogError('NOT_A_LOG', `no log format that is known here; it ${describeHead(head, textHead)}`);
+}
+
+function describeHead(head: Buffer, textHead: Buffer): string {
+  for (const [signature, name] of FOREIGN_FORMATS) {
+    if (signature.every((byte, index) => head[index] === byte)) return `looks like ${name}`;
+  }
+  const isBinary = textHead.subarray(0, 512).some((byte) => byte < 9 || (byte > 13 && byte < 32 && byte !== 27));
+  if (isBinary) return `begins with the bytes ${head.subarray(0, 8).toString('hex').replace(/..(?=.)/g, '$& ')}`;
+  const firstLine = textHead.toString('utf8', 0, 200).split(/\r?\n/).find((line) => line.trim() !== '') ?? '';
+  return `begins with "${shorten(escapeControls(firstLine.trim()), 60)}"`;
+}
+
+/** An open log file. */
+interface OpenLog {
+  readonly reader: ByteReader;
+  close(): Promise<void>;
+}
+
+/** Opens a log file for one pass up to its present size. Rejects with the system's error. */
+export async function openLogFile(path: string): Promise<OpenLog> {
+  const file = await open(path, 'r');
+  try {
+    const { size } = await file.stat();
+    return { reader: fileByteReader(file, size), close: () => file.close() };
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}

@@ -1,0 +1,134 @@
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { inspect } from 'node:util';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { loadConfig, type Places, parseDuration } from '../src/config.js';
+import { UsageError } from '../src/errors.js';
+
+const KEY = `${'a'.repeat(60)}1234`;
+let root: string;
+let at: Places;
+
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'sysmon-vt-config-'));
+  mkdirSync(join(root, 'checkout'));
+  mkdirSync(join(root, 'user'));
+  at = {
+    root: join(root, 'checkout'),
+    isInstalledPackage: false,
+    userConfigFolder: join(root, 'user'),
+    userDataFolder: join(root, 'data'),
+  };
+});
+afterEach(() => rmSync(root, { recursive: true }));
+
+describe('settings', () => {
+  it('have the public key’s quota and a five-detection threshold by default', () => {
+    const config = loadConfig({}, undefined, at);
+    expect(config.limits).toEqual({ perMinute: 4, perDay: 500, perMonth: 15_500, reservePerDay: 20 });
+    expect(config.thresholds).toMatchObject({ maliciousAt: 5, suspiciousAt: 1 });
+    expect(config.lifetimes).toEqual({
+      notFoundMs: 86_400_000,
+      pendingMs: 3_600_000,
+      foundNewMs: 86_400_000,
+      foundRecentMs: 7 * 86_400_000,
+      foundMs: 30 * 86_400_000,
+    });
+    expect(config.apiKey).toBeUndefined();
+    expect(config.cacheUrl).toBe(join(at.root, 'cache'));
+  });
+
+  it('come from the environment first, then from the user’s .env, then from the checkout’s', () => {
+    writeFileSync(join(at.root, '.env'), 'MALICIOUS_AT=7\nSUSPICIOUS_AT=2\nVT_CONCURRENCY=9\n');
+    writeFileSync(join(at.userConfigFolder, '.env'), 'MALICIOUS_AT=8\nSUSPICIOUS_AT=3\n');
+    const config = loadConfig({ MALICIOUS_AT: '9' }, undefined, at);
+    expect(config.thresholds).toMatchObject({ maliciousAt: 9, suspiciousAt: 3 });
+    expect(config.concurrency).toBe(9);
+  });
+
+  it('never come from the working directory', () => {
+    writeFileSync(join(root, '.env'), 'MALICIOUS_AT=99\n');
+    const before = process.cwd();
+    process.chdir(root);
+    try {
+      expect(loadConfig({}, undefined, at).thresholds.maliciousAt).toBe(5);
+    } finally {
+      process.chdir(before);
+    }
+  });
+
+  it('live in the user’s data folder for an installed package', () => {
+    expect(loadConfig({}, undefined, { ...at, isInstalledPackage: true }).cacheUrl).toBe(join(root, 'data', 'cache'));
+  });
+
+  it.each([
+    ['VT_REQUESTS_PER_MINUTE', '0'],
+    ['VT_REQUESTS_PER_DAY', 'many'],
+    ['VT_CONCURRENCY', '1e9'],
+    ['TTL_FOUND', '30'],
+    ['MALICIOUS_AT', '-1'],
+    ['VT_BASE_URL', 'http://virustotal.example/api/v3'],
+    ['VT_BASE_URL', 'ftp://127.0.0.1/'],
+  ])('name a bad %s', (name, value) => {
+    expect(() => loadConfig({ [name]: value }, undefined, at)).toThrow(UsageError);
+    expect(() => loadConfig({ [name]: value }, undefined, at)).toThrow(name);
+  });
+
+  it.each(['http://127.0.0.1:8080/api/v3/', 'http://localhost/api/v3', 'http://[::1]:1/x'])(
+    'take plain http to this machine: %s',
+    (url) => {
+      expect(loadConfig({ VT_BASE_URL: url }, undefined, at).baseUrl).toBe(url.replace(/\/$/, ''));
+    },
+  );
+
+  it('take “unlimited” for a limit', () => {
+    expect(loadConfig({ VT_REQUESTS_PER_DAY: 'unlimited' }, undefined, at).limits.perDay).toBe(
+      Number.POSITIVE_INFINITY,
+    );
+  });
+});
+
+describe('the API key', () => {
+  it('is read from a file, and shows nowhere', () => {
+    const file = join(root, 'key');
+    writeFileSync(file, `${KEY}\n`, { mode: 0o600 });
+    const config = loadConfig(
+      { VT_API_KEY_FILE: file, HTTPS_PROXY: `http://user:${KEY}@proxy.example:1` },
+      undefined,
+      at,
+    );
+    expect(config.apiKey?.reveal()).toBe(KEY);
+    for (const text of [inspect(config, { depth: 9, showHidden: true }), JSON.stringify(config), `${config.apiKey}`]) {
+      expect(text).not.toContain(KEY);
+    }
+    expect(config.warnings).toEqual([]);
+  });
+
+  it.skipIf(process.platform === 'win32')('brings a warning where everybody can read its file', () => {
+    const file = join(root, 'key');
+    writeFileSync(file, KEY);
+    chmodSync(file, 0o644);
+    expect(loadConfig({ VT_API_KEY_FILE: file }, undefined, at).warnings).toEqual([
+      expect.stringContaining('chmod 600'),
+    ]);
+  });
+
+  it('is refused, and not repeated, where it cannot be one', () => {
+    let message = '';
+    try {
+      loadConfig({ VT_API_KEY: `${KEY}\r\nx` }, undefined, at);
+    } catch (error) {
+      message = inspect(error);
+    }
+    expect(message).toContain('VT_API_KEY');
+    expect(message).not.toContain(KEY);
+  });
+});
+
+describe('parseDuration', () => {
+  it('reads seconds, minutes, hours and days', () => {
+    expect(['90s', '15m', '12h', '30d'].map(parseDuration)).toEqual([90_000, 900_000, 43_200_000, 2_592_000_000]);
+    expect(['', '5', 'd', '1.5h', '-1d', '5 d'].map(parseDuration)).toEqual(Array(6).fill(undefined));
+  });
+});
