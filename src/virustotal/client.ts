@@ -1,0 +1,174 @@
+import { Agent as HttpAgent } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
+import type { Readable } from 'node:stream';
+import type { AxiosInstance } from 'axios';
+import type { Clock } from '../clock.js';
+import { systemCodeOf } from '../errors.js';
+import type { HttpProxy } from './proxy.js';
+import type { Attempt, HttpResponse, OverallQuotas } from './response.js';
+
+/** How VirusTotal is reached. */
+export interface ClientOptions {
+  /** Validated: https, or http to loopback. */
+  readonly baseUrl: string;
+  readonly key: string;
+  /** Of this program, for the User-Agent. */
+  readonly version: string;
+  /** For one attempt as a whole, from the first byte sent to the last one read. */
+  readonly timeoutMs: number;
+  readonly clock: Clock;
+  readonly proxy?: HttpProxy;
+}
+
+/** VirusTotal, one request at a time: no retries, no pacing, no memory. */
+export interface VirusTotalClient {
+  /** Asks about one file by a lower-case digest. Whatever happens on the way is told by the attempt; never rejects. */
+  ask(hash: string): Promise<Attempt>;
+  /** VirusTotal's own count of what the key has used, or undefined if it cannot be had. Costs no quota; never rejects. */
+  overallQuotas(): Promise<OverallQuotas | undefined>;
+  /** Closes idle connections. */
+  close(): void;
+}
+
+/** The largest report seen had 1.1 MB; the bound is on the unpacked body. */
+const MAX_BODY_BYTES = 8 * 1024 * 1024;
+
+type ResponseModule = typeof import('./response.js');
+
+/** A client whose libraries are loaded here and not before: they cost more start-up time than an answer from the cache. */
+export async function openClient(options: ClientOptions): Promise<VirusTotalClient> {
+  const [{ default: axios }, response] = await Promise.all([import('axios'), import('./response.js')]);
+  const agents = {
+    httpAgent: new HttpAgent({ keepAlive: true }),
+    httpsAgent: new HttpsAgent({ keepAlive: true, rejectUnauthorized: true }),
+  };
+  const http = axios.create({
+    ...agents,
+    adapter: 'http',
+    baseURL: options.baseUrl.replace(/\/+$/, ''),
+    timeout: options.timeoutMs,
+    // axios would send x-apikey along to wherever a redirect points.
+    maxRedirects: 0,
+    sensitiveHeaders: ['x-apikey'],
+    maxContentLength: MAX_BODY_BYTES,
+    // The status is judged before the body is read, and by us.
+    validateStatus: () => true,
+    responseType: 'stream',
+    proxy: options.proxy === undefined ? false : { ...options.proxy },
+    headers: {
+      accept: 'application/json',
+      'accept-encoding': 'gzip',
+      // VirusTotal packs answers only for a User-Agent that has the word gzip in it.
+      'user-agent': `sysmon-vt/${options.version} (gzip)`,
+      'x-tool': 'sysmon-vt',
+    },
+  });
+  return new AxiosClient(http, response, options, agents);
+}
+
+class AxiosClient implements VirusTotalClient {
+  // Private fields, so that no inspection of the client shows the key or the proxy's password.
+  readonly #http: AxiosInstance;
+  readonly #response: ResponseModule;
+  readonly #key: string;
+  readonly #timeoutMs: number;
+  readonly #clock: Clock;
+  readonly #agents: { readonly httpAgent: HttpAgent; readonly httpsAgent: HttpsAgent };
+
+  constructor(
+    http: AxiosInstance,
+    response: ResponseModule,
+    { key, timeoutMs, clock }: ClientOptions,
+    agents: { readonly httpAgent: HttpAgent; readonly httpsAgent: HttpsAgent },
+  ) {
+    this.#http = http;
+    this.#response = response;
+    this.#key = key;
+    this.#timeoutMs = timeoutMs;
+    this.#clock = clock;
+    this.#agents = agents;
+  }
+
+  async ask(hash: string): Promise<Attempt> {
+    const askedAt = this.#clock.now();
+    const response = await this.#get(`/files/${hash}`);
+    if ('failure' in response) return { kind: 'transient', why: response.failure };
+    return this.#response.readAttempt(this.#redact(response), { hash, askedAt });
+  }
+
+  async overallQuotas(): Promise<OverallQuotas | undefined> {
+    const response = await this.#get(`/users/${encodeURIComponent(this.#key)}/overall_quotas`);
+    return 'failure' in response ? undefined : this.#response.readOverallQuotas(response);
+  }
+
+  close(): void {
+    this.#agents.httpAgent.destroy();
+    this.#agents.httpsAgent.destroy();
+  }
+
+  /** An AxiosError holds the key, the proxy's password and sometimes the URL: it is put into words here and dropped. */
+  async #get(path: string): Promise<HttpResponse | { readonly failure: string }> {
+    // axios' timeout does not end a body that trickles in, this does.
+    const deadline = AbortSignal.timeout(this.#timeoutMs);
+    try {
+      const { status, headers, data } = await this.#http.get<Readable>(path, {
+        signal: deadline,
+        headers: { 'x-apikey': this.#key },
+      });
+      return {
+        status,
+        contentType: textOf(headers['content-type']),
+        retryAfter: textOf(headers['retry-after']),
+        body: await this.#readBody(data, deadline),
+      };
+    } catch (error) {
+      return { failure: this.#describe(error, deadline) };
+    }
+  }
+
+  /** Refusals are quoted to people, and a server may repeat the key in them. Answers are not touched. */
+  #redact(response: HttpResponse): HttpResponse {
+    if (response.status === 200 || response.status === 404 || 'failure' in response.body) return response;
+    return { ...response, body: { text: response.body.text.replaceAll(this.#key, '[key]') } };
+  }
+
+  async #readBody(stream: Readable, deadline: AbortSignal): Promise<HttpResponse['body']> {
+    const cutOff = (): void => {
+      stream.destroy(new Error('deadline'));
+    };
+    deadline.addEventListener('abort', cutOff, { once: true });
+    try {
+      if (deadline.aborted) cutOff();
+      const chunks: Buffer[] = [];
+      for await (const chunk of stream) chunks.push(chunk);
+      return { text: Buffer.concat(chunks).toString('utf8') };
+    } catch (error) {
+      return { failure: this.#describe(error, deadline) };
+    } finally {
+      deadline.removeEventListener('abort', cutOff);
+    }
+  }
+
+  /** What went wrong on the way, in our own words: from codes only, since messages may quote the URL. */
+  #describe(error: unknown, deadline: AbortSignal): string {
+    const code = systemCodeOf(error) ?? 'no code';
+    if (deadline.aborted || code === 'ETIMEDOUT' || code === 'ECONNABORTED') {
+      return `no whole answer within ${this.#timeoutMs / 1000} s`;
+    }
+    if (error instanceof Error && error.message.startsWith('maxContentLength')) {
+      return `an answer of more than ${MAX_BODY_BYTES / 1024 / 1024} MiB`;
+    }
+    if (code.startsWith('Z_')) return 'an answer that does not unpack';
+    if (code === 'ECONNRESET' || code === 'ERR_STREAM_PREMATURE_CLOSE' || code === 'ERR_BAD_RESPONSE') {
+      return 'the connection was cut off';
+    }
+    if (/CERT|SIGNATURE|ISSUER|ERR_TLS/.test(code)) {
+      return `the server’s certificate is not trusted (${code}): behind a proxy that opens TLS, set NODE_EXTRA_CA_CERTS`;
+    }
+    return `no connection (${code})`;
+  }
+}
+
+function textOf(header: unknown): string | undefined {
+  return typeof header === 'string' ? header : undefined;
+}
