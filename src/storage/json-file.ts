@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Adapter } from 'lowdb';
 import { systemCodeOf } from '../errors.js';
@@ -86,6 +86,16 @@ export async function setAside(path: string): Promise<string> {
 export function setAsidePath(path: string): string {
   const time = new Date().toISOString().replaceAll(':', '-');
   return `${path}.corrupt-${time}-${randomUUID().slice(0, 8)}`;
+}
+
+/** Makes a folder and what is missing above it, for this user only, and durable. Throws the system's error. */
+export async function makeFolder(path: string): Promise<void> {
+  const firstMade = await mkdir(path, { recursive: true, mode: 0o700 });
+  if (firstMade === undefined) return;
+  for (let made = resolve(path); made.length >= firstMade.length; made = dirname(made)) {
+    await syncFolder(dirname(made));
+    if (made === dirname(made)) return;
+  }
 }
 
 /** Makes the names in a folder durable: files created, renamed or removed there. Windows cannot and need not do that. */
