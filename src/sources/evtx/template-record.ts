@@ -1,0 +1,370 @@
+import type { ByteWriter } from '../../byte-writer.js';
+import type { RecordView, SysmonEvent } from '../../event.js';
+import type { FileHashes } from '../../hash.js';
+import {
+  CHUNK_HEADER_BYTES,
+  Chunk,
+  DEFINITION_HEAD_BYTES,
+  DESCRIPTOR_BYTES,
+  FRAGMENT_HEADER,
+  FRAGMENT_HEADER_BYTES,
+  INSTANCE_HEAD_BYTES,
+  INSTANCE_TOKEN,
+  MAX_VALUES,
+} from './binxml.js';
+import { Damage } from './damage.js';
+import { decodeEvent } from './decode.js';
+import { hashesOf, readHashList } from './hashes.js';
+import type { DataPlan, EventPlan, Plan, PlanCache, Slot } from './plan.js';
+import {
+  BINXML_TYPE,
+  FILETIME_TYPE,
+  GUID_TYPE,
+  isDate,
+  isDirect,
+  MAX_GROWTH,
+  NULL_TYPE,
+  STRING_TYPE,
+  trimNuls,
+  UINT16_TYPE,
+  UINT64_TYPE,
+  writeDecimal,
+  writeFiletime,
+  writeJsonText,
+  writeUint64,
+  writeValue,
+} from './values.js';
+
+/** What a record turned out to be. `unplanned`: nothing is known, it has to be decoded the plain way. */
+export type Outcome = 'wanted' | 'other' | 'unplanned';
+
+/** Sysmon's provider names in UTF-16LE, lower case. */
+const SYSMON_NAMES = ['microsoft-windows-sysmon', 'linux-sysmon'].map((name) => Buffer.from(name, 'utf16le'));
+/** First four bytes of the GUIDs of Sysmon for Windows and Linux. */
+const SYSMON_GUID_HEADS: readonly number[] = [0x5770385f, 0xff032593];
+
+const EVENT_ID_JSON = Buffer.from('{"EventID":');
+const RECORD_ID_JSON = Buffer.from(',"EventRecordID":');
+const PROVIDER_JSON = Buffer.from(',"Provider":"');
+const CHANNEL_JSON = Buffer.from(',"Channel":"');
+const COMPUTER_JSON = Buffer.from(',"Computer":"');
+const TIME_JSON = Buffer.from(',"TimeCreated":"');
+const DATA_JSON = Buffer.from(',"EventData":{');
+/** More than all of the above together, with the digits of the event id and the closing marks. */
+const FRAME_BYTES = 256;
+
+const NO_HASHES: FileHashes = {};
+const NO_CHUNK = new Chunk(Buffer.alloc(0));
+
+const QUOTE = 0x22;
+const CLOSING_BRACE = 0x7d;
+
+/** The values of one template instance at hand: types, and where each starts; one start more than types. */
+class InstanceValues {
+  readonly types = new Uint8Array(MAX_VALUES);
+  readonly starts = new Uint32Array(MAX_VALUES + 1);
+  count = 0;
+  /** Behind the last value. */
+  end = 0;
+
+  typeOf(index: number): number {
+    return index < this.count ? (this.types[index] ?? NULL_TYPE) : NULL_TYPE;
+  }
+
+  startOf(index: number): number {
+    return this.starts[index] ?? 0;
+  }
+
+  sizeOf(index: number): number {
+    return this.startOf(index + 1) - this.startOf(index);
+  }
+}
+
+/**
+ * Reads records whose shape is that of nearly all: one template instance with one nested instance for EventData.
+ * `read` places it on a record; as a RecordView it is that record until the next call. What it cannot vouch for byte by byte
+ * it leaves to the plain way, which also says what is wrong with a damaged record.
+ */
+export class TemplateRecord implements RecordView {
+  eventId = 0;
+  readonly #plans: PlanCache;
+  readonly #outer = new InstanceValues();
+  readonly #inner = new InstanceValues();
+  #chunk = NO_CHUNK;
+  #start = 0;
+  #end = 0;
+  #event: EventPlan | undefined;
+  #data: DataPlan | undefined;
+  /** Plans of the chunk at hand by the offset of their definition, and which offsets are in use. */
+  readonly #planAt: (Plan | undefined)[] = [];
+  readonly #usedOffsets: number[] = [];
+
+  constructor(plans: PlanCache) {
+    this.#plans = plans;
+  }
+
+  /** To be called before the first record of each chunk: what was known of definitions is void. */
+  startChunk(): void {
+    for (const offset of this.#usedOffsets) this.#planAt[offset] = undefined;
+    this.#usedOffsets.length = 0;
+  }
+
+  /** Reads the record whose binary XML is at `[start, end)` of the chunk. Raises Damage where a definition cannot be read. */
+  read(chunk: Chunk, start: number, end: number, eventIds: ReadonlySet<number>): Outcome {
+    this.#chunk = chunk;
+    const { view } = chunk;
+    const head = start + FRAGMENT_HEADER_BYTES;
+    if (head + INSTANCE_HEAD_BYTES > end || view.getUint32(start, true) !== FRAGMENT_HEADER) return 'unplanned';
+    const event = this.#readInstance(head, end, this.#outer)?.event;
+    if (event === undefined) return 'unplanned';
+    const eventId = this.#eventIdOf(event);
+    if (eventId === undefined) return 'unplanned';
+    if (!eventIds.has(eventId)) return 'other';
+    const isSysmon = event.isSysmon || this.#isSysmonProvider(event);
+    if (isSysmon === undefined) return 'unplanned';
+    if (!isSysmon) return 'other';
+    if (!this.#isSystemDirect(event)) return 'unplanned';
+    const data = this.#readData(event.dataIndex);
+    if (data === undefined) return 'unplanned';
+    this.eventId = eventId;
+    this.#start = start;
+    this.#end = end;
+    this.#event = event;
+    this.#data = data;
+    return 'wanted';
+  }
+
+  /**
+   * Reads the template instance at `at`: its values into `values`, its plan as the result. Returns undefined for anything but
+   * an instance that ends its fragment.
+   */
+  #readInstance(at: number, end: number, values: InstanceValues): Plan | undefined {
+    const { view } = this.#chunk;
+    if (at + INSTANCE_HEAD_BYTES > end || view.getUint8(at) !== INSTANCE_TOKEN) return undefined;
+    const offset = view.getUint32(at + 6, true);
+    let next = at + INSTANCE_HEAD_BYTES;
+    const isInline = offset === next;
+    const plan = this.#planFor(offset, isInline ? end : at);
+    if (plan === undefined || view.getInt32(at + 2, true) !== plan.id) return undefined;
+    if (isInline) next += plan.byteCount;
+    if (next + 4 > end) return undefined;
+    const count = view.getUint32(next, true);
+    next += 4;
+    if (count > MAX_VALUES || next + count * DESCRIPTOR_BYTES > end) return undefined;
+    const { types, starts } = values;
+    let start = next + count * DESCRIPTOR_BYTES;
+    for (let index = 0; index < count; index++) {
+      const descriptor = view.getUint32(next, true);
+      types[index] = (descriptor >>> 16) & 0xff;
+      starts[index] = start;
+      start += descriptor & 0xffff;
+      next += DESCRIPTOR_BYTES;
+    }
+    starts[count] = start;
+    if (start > end || (start < end && view.getUint8(start) !== 0)) return undefined;
+    values.count = count;
+    return plan;
+  }
+
+  /** The plan of the definition at `offset`, which has to lie before `limit` as a whole. */
+  #planFor(offset: number, limit: number): Plan | undefined {
+    const known = this.#planAt[offset];
+    if (known !== undefined) return offset + known.byteCount <= limit ? known : undefined;
+    if (offset < CHUNK_HEADER_BYTES || offset + DEFINITION_HEAD_BYTES > limit) return undefined;
+    const size = this.#chunk.view.getUint32(offset + 20, true);
+    if (offset + DEFINITION_HEAD_BYTES + size > limit) return undefined;
+    const plan = this.#plans.planAt(this.#chunk, offset);
+    this.#planAt[offset] = plan;
+    this.#usedOffsets.push(offset);
+    return plan;
+  }
+
+  #eventIdOf({ eventId }: EventPlan): number | undefined {
+    const outer = this.#outer;
+    const { index } = eventId;
+    if (index < 0 || outer.typeOf(index) !== UINT16_TYPE || outer.sizeOf(index) !== 2) return undefined;
+    return this.#chunk.view.getUint16(outer.startOf(index), true);
+  }
+
+  /** Undefined where it takes more than a look at a string and at the head of a GUID. */
+  #isSysmonProvider({ provider, providerGuid }: EventPlan): boolean | undefined {
+    const outer = this.#outer;
+    if (provider.index >= 0) {
+      const type = outer.typeOf(provider.index);
+      if (type === STRING_TYPE) {
+        const start = outer.startOf(provider.index);
+        if (this.#isSysmonName(start, start + outer.sizeOf(provider.index))) return true;
+      } else if (type !== NULL_TYPE) {
+        return undefined;
+      }
+    }
+    if (providerGuid.index < 0) return false;
+    const type = outer.typeOf(providerGuid.index);
+    if (type === NULL_TYPE) return false;
+    if (type !== GUID_TYPE || outer.sizeOf(providerGuid.index) !== 16) return undefined;
+    const guidHead = this.#chunk.view.getUint32(outer.startOf(providerGuid.index), true);
+    return SYSMON_GUID_HEADS.includes(guidHead) ? undefined : false;
+  }
+
+  #isSysmonName(start: number, end: number): boolean {
+    const { view } = this.#chunk;
+    if (((end - start) & 1) !== 0) return false;
+    const trimmed = trimNuls(view, start, end);
+    for (const name of SYSMON_NAMES) {
+      if (name.length === trimmed - start && isEqualFolded(view, start, name)) return true;
+    }
+    return false;
+  }
+
+  /** Whether the members of System are of the types `writeBody` knows. */
+  #isSystemDirect({ provider, recordId, channel, computer, timeCreated }: EventPlan): boolean {
+    return (
+      this.#isText(provider) &&
+      this.#isText(channel) &&
+      this.#isText(computer) &&
+      this.#isOfType(recordId, UINT64_TYPE, 8) &&
+      this.#isOfType(timeCreated, FILETIME_TYPE, 8) &&
+      (timeCreated.index < 0 ||
+        this.#outer.typeOf(timeCreated.index) === NULL_TYPE ||
+        isDate(this.#chunk.view, this.#outer.startOf(timeCreated.index)))
+    );
+  }
+
+  #isText({ index, isOptional }: Slot): boolean {
+    if (index < 0) return true;
+    const type = this.#outer.typeOf(index);
+    if (type === NULL_TYPE) return isOptional;
+    return type === STRING_TYPE && (this.#outer.sizeOf(index) & 1) === 0;
+  }
+
+  #isOfType({ index, isOptional, constant }: Slot, wantedType: number, byteCount: number): boolean {
+    if (index < 0) return constant === undefined;
+    const type = this.#outer.typeOf(index);
+    if (type === NULL_TYPE) return isOptional;
+    return type === wantedType && this.#outer.sizeOf(index) === byteCount;
+  }
+
+  /** Steps into the nested EventData; undefined unless all its values are of types and sizes `writeValue` knows. */
+  #readData(index: number): DataPlan | undefined {
+    const outer = this.#outer;
+    if (index < 0 || outer.typeOf(index) !== BINXML_TYPE) return undefined;
+    const { view } = this.#chunk;
+    let start = outer.startOf(index);
+    const end = start + outer.sizeOf(index);
+    if (start + FRAGMENT_HEADER_BYTES <= end && view.getUint32(start, true) === FRAGMENT_HEADER) {
+      start += FRAGMENT_HEADER_BYTES;
+    }
+    const inner = this.#inner;
+    const data = this.#readInstance(start, end, inner)?.data;
+    if (data === undefined) return undefined;
+    const { types, starts, count } = inner;
+    for (let value = 0; value < count; value++) {
+      const from = starts[value] ?? 0;
+      if (!isDirect(view, types[value] ?? NULL_TYPE, from, (starts[value + 1] ?? 0) - from)) return undefined;
+    }
+    return data;
+  }
+
+  get hashes(): FileHashes {
+    const data = this.#data;
+    if (data === undefined || (data.hashesIndex < 0 && data.hashIndex < 0)) return NO_HASHES;
+    const inner = this.#inner;
+    const index = data.hashesIndex >= 0 ? data.hashesIndex : data.hashIndex;
+    if (inner.typeOf(index) === STRING_TYPE) {
+      const start = inner.startOf(index);
+      const hashes = readHashList(this.#chunk.view, start, start + inner.sizeOf(index));
+      if (hashes !== undefined) return hashes;
+    }
+    return hashesOf(this.decode().data);
+  }
+
+  decode(): SysmonEvent {
+    const event = decodeEvent(this.#chunk, this.#start, this.#end);
+    if (event === undefined) throw new Damage('BAD_RECORD', 'the event is not Sysmon’s after all');
+    return event;
+  }
+
+  writeBody(out: ByteWriter): void {
+    const event = this.#event;
+    const data = this.#data;
+    if (event === undefined || data === undefined) return;
+    const { view } = this.#chunk;
+    out.reserve(FRAME_BYTES + event.constantBytes + data.constantBytes + MAX_GROWTH * (this.#end - this.#start));
+    const target = out.buffer;
+    let at = writeBytes(EVENT_ID_JSON, 0, target, out.length);
+    at = writeDecimal(this.eventId, target, at);
+    const recordId = this.#placeOf(event.recordId);
+    if (recordId >= 0) at = writeUint64(view, recordId, target, writeBytes(RECORD_ID_JSON, 0, target, at));
+    at = this.#writeText(PROVIDER_JSON, event.provider, target, at);
+    at = this.#writeText(CHANNEL_JSON, event.channel, target, at);
+    at = this.#writeText(COMPUTER_JSON, event.computer, target, at);
+    const timeCreated = this.#placeOf(event.timeCreated);
+    if (timeCreated >= 0) {
+      at = writeFiletime(view, timeCreated, target, writeBytes(TIME_JSON, 0, target, at));
+      target[at++] = QUOTE;
+    }
+    at = writeBytes(DATA_JSON, 0, target, at);
+    out.length = this.#writeFields(data, target, at);
+  }
+
+  /** Where the value of a slot of System is, or -1 where it has none. */
+  #placeOf({ index }: Slot): number {
+    return index < 0 || this.#outer.typeOf(index) === NULL_TYPE ? -1 : this.#outer.startOf(index);
+  }
+
+  #writeText(nameJson: Buffer, slot: Slot, target: Buffer, start: number): number {
+    let at = start;
+    if (slot.constantJson !== undefined) {
+      at = writeBytes(slot.constantJson, 0, target, writeBytes(nameJson, 0, target, at));
+    } else {
+      const place = this.#placeOf(slot);
+      if (place < 0) return at;
+      const { view } = this.#chunk;
+      const end = trimNuls(view, place, place + this.#outer.sizeOf(slot.index));
+      at = writeJsonText(view, place, end, target, writeBytes(nameJson, 0, target, at));
+    }
+    target[at++] = QUOTE;
+    return at;
+  }
+
+  #writeFields({ fields }: DataPlan, target: Buffer, start: number): number {
+    const { view } = this.#chunk;
+    const { types, starts, count } = this.#inner;
+    let at = start;
+    // The comma before a name belongs to all but the first.
+    let skipped = 1;
+    for (const { nameJson, slot } of fields) {
+      const { index } = slot;
+      if (index < 0) {
+        at = writeBytes(nameJson, skipped, target, at);
+        if (slot.constantJson !== undefined) at = writeBytes(slot.constantJson, 0, target, at);
+      } else {
+        const type = index < count ? (types[index] ?? NULL_TYPE) : NULL_TYPE;
+        if (type === NULL_TYPE && slot.isOptional) continue;
+        at = writeBytes(nameJson, skipped, target, at);
+        if (type !== NULL_TYPE) at = writeValue(view, type, starts[index] ?? 0, starts[index + 1] ?? 0, target, at);
+      }
+      target[at++] = QUOTE;
+      skipped = 0;
+    }
+    target[at++] = CLOSING_BRACE;
+    return at;
+  }
+}
+
+/** Copies `source` from `from` on. Its few bytes are copied sooner by hand than by a call of `Buffer.copy`. */
+function writeBytes(source: Buffer, from: number, target: Buffer, at: number): number {
+  let to = at;
+  for (let index = from; index < source.length; index++) target[to++] = source[index] ?? 0;
+  return to;
+}
+
+/** Whether the UTF-16LE text at `start` is `name`, which is lower-case, in any case of its ASCII letters. */
+function isEqualFolded(view: DataView, start: number, name: Buffer): boolean {
+  for (let at = 0; at < name.length; at += 2) {
+    const unit = view.getUint16(start + at, true);
+    const folded = unit >= 0x41 && unit <= 0x5a ? unit + 0x20 : unit;
+    if (folded !== name.readUInt16LE(at)) return false;
+  }
+  return true;
+}

@@ -1,0 +1,493 @@
+import { Damage } from './damage.js';
+
+/** Types of substituted values, MS-EVEN6 2.2.12 and libevtx's notes; the descriptor's type counts, not the declared one. */
+export const NULL_TYPE = 0x00;
+export const STRING_TYPE = 0x01;
+export const UINT16_TYPE = 0x06;
+export const UINT64_TYPE = 0x0a;
+export const GUID_TYPE = 0x0f;
+export const FILETIME_TYPE = 0x11;
+export const BINXML_TYPE = 0x21;
+
+const ANSI_STRING_TYPE = 0x02;
+const INT8_TYPE = 0x03;
+const UINT8_TYPE = 0x04;
+const INT16_TYPE = 0x05;
+const INT32_TYPE = 0x07;
+const UINT32_TYPE = 0x08;
+const INT64_TYPE = 0x09;
+const REAL32_TYPE = 0x0b;
+const REAL64_TYPE = 0x0c;
+const BOOL_TYPE = 0x0d;
+const BINARY_TYPE = 0x0e;
+const SIZE_TYPE = 0x10;
+const SYSTEMTIME_TYPE = 0x12;
+const SID_TYPE = 0x13;
+const HEX_INT32_TYPE = 0x14;
+const HEX_INT64_TYPE = 0x15;
+const ARRAY_FLAG = 0x80;
+
+/** A SID has at most 15 sub-authorities (SID_MAX_SUB_AUTHORITIES); 7 were seen. */
+const MAX_SUB_AUTHORITIES = 15;
+const SID_HEAD_BYTES = 8;
+
+/** Bytes of the types that have one size only; 0 for all others. Bool takes four bytes in files, whatever MS-EVEN6 says. */
+const FIXED_BYTES = new Uint8Array(256);
+for (const [type, byteCount] of [
+  [INT8_TYPE, 1],
+  [UINT8_TYPE, 1],
+  [INT16_TYPE, 2],
+  [UINT16_TYPE, 2],
+  [INT32_TYPE, 4],
+  [UINT32_TYPE, 4],
+  [INT64_TYPE, 8],
+  [UINT64_TYPE, 8],
+  [REAL32_TYPE, 4],
+  [REAL64_TYPE, 8],
+  [BOOL_TYPE, 4],
+  [GUID_TYPE, 16],
+  [FILETIME_TYPE, 8],
+  [SYSTEMTIME_TYPE, 16],
+  [HEX_INT32_TYPE, 4],
+  [HEX_INT64_TYPE, 8],
+] as const) {
+  FIXED_BYTES[type] = byteCount;
+}
+
+/** How `isDirect` decides: the exact size, or one of these. */
+const NEVER = 255;
+const ANY_SIZE = 254;
+const EVEN_SIZE = 253;
+const SID_SIZE = 252;
+
+const SIZE_RULES = new Uint8Array(256).fill(NEVER);
+SIZE_RULES[NULL_TYPE] = ANY_SIZE;
+SIZE_RULES[STRING_TYPE] = EVEN_SIZE;
+SIZE_RULES[SID_TYPE] = SID_SIZE;
+for (const type of [
+  INT8_TYPE,
+  UINT8_TYPE,
+  INT16_TYPE,
+  UINT16_TYPE,
+  INT32_TYPE,
+  UINT32_TYPE,
+  INT64_TYPE,
+  UINT64_TYPE,
+  BOOL_TYPE,
+  GUID_TYPE,
+  FILETIME_TYPE,
+  HEX_INT32_TYPE,
+  HEX_INT64_TYPE,
+]) {
+  SIZE_RULES[type] = FIXED_BYTES[type] ?? NEVER;
+}
+
+/**
+ * Most bytes `writeValue` makes out of one byte of a value: a control character of a string takes 6 for 2, a FILETIME 28 for 8,
+ * an Int8 4 for 1.
+ */
+export const MAX_GROWTH = 4;
+
+const LOWER_HEX = Buffer.from('0123456789abcdef');
+const UPPER_HEX = Buffer.from('0123456789ABCDEF');
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+
+/** Letter of JSON's short escape for a code unit below 0x60, as JSON.stringify writes it; 0 where there is none. */
+const SHORT_ESCAPES = new Uint8Array(0x60);
+SHORT_ESCAPES[0x08] = 0x62;
+SHORT_ESCAPES[0x09] = 0x74;
+SHORT_ESCAPES[0x0a] = 0x6e;
+SHORT_ESCAPES[0x0c] = 0x66;
+SHORT_ESCAPES[0x0d] = 0x72;
+SHORT_ESCAPES[QUOTE] = QUOTE;
+SHORT_ESCAPES[BACKSLASH] = BACKSLASH;
+
+/** 1 for the code units that JSON text carries as one byte and as they are. */
+const IS_PLAIN = new Uint8Array(0x80).fill(1, 0x20);
+IS_PLAIN[QUOTE] = 0;
+IS_PLAIN[BACKSLASH] = 0;
+
+/** Characters of code page 1252 at 0x80 to 0x9f; the five it leaves out stay control characters, as in WHATWG's table. */
+const CP1252_HIGH = '€\x81‚ƒ„…†‡ˆ‰Š‹Œ\x8dŽ\x8f\x90‘’“”•–—˜™š›œ\x9džŸ';
+
+const FILETIME_TICKS_PER_SECOND = 10_000_000;
+const SECONDS_PER_DAY = 86_400;
+/** High half of the ticks of the year 10000: beyond it a date has no ISO 8601 form of four digits. */
+const FILETIME_MAX_HIGH = 0x24c85a5e;
+
+/** Whether `writeValue` renders a value of this type and size; everything else needs `valueText`. */
+export function isDirect(view: DataView, type: number, start: number, byteCount: number): boolean {
+  const rule = SIZE_RULES[type];
+  if (rule === byteCount) return type !== FILETIME_TYPE || isDate(view, start);
+  if (rule === EVEN_SIZE) return (byteCount & 1) === 0;
+  if (rule === ANY_SIZE) return true;
+  return rule === SID_SIZE && isSid(view, start, byteCount);
+}
+
+function isSid(view: DataView, start: number, byteCount: number): boolean {
+  if (byteCount < SID_HEAD_BYTES) return false;
+  const count = view.getUint8(start + 1);
+  return count <= MAX_SUB_AUTHORITIES && byteCount === SID_HEAD_BYTES + 4 * count;
+}
+
+/** Whether the FILETIME at `at` lies before the year 10000. */
+export function isDate(view: DataView, at: number): boolean {
+  return view.getUint32(at + 4, true) < FILETIME_MAX_HIGH;
+}
+
+/** End of a string without the NULs it may be padded with; `end - start` is even. */
+export function trimNuls(view: DataView, start: number, end: number): number {
+  let trimmed = end;
+  while (trimmed > start && view.getUint16(trimmed - 2, true) === 0) trimmed -= 2;
+  return trimmed;
+}
+
+/**
+ * Writes a value for which `isDirect` holds into `target` at `at`, as the inside of a JSON string in UTF-8, and returns where it ends.
+ * The caller has made room for MAX_GROWTH times its bytes.
+ */
+export function writeValue(
+  view: DataView,
+  type: number,
+  start: number,
+  end: number,
+  target: Buffer,
+  at: number,
+): number {
+  switch (type) {
+    case STRING_TYPE:
+      return writeJsonText(view, start, trimNuls(view, start, end), target, at);
+    case UINT8_TYPE:
+      return writeDecimal(view.getUint8(start), target, at);
+    case UINT16_TYPE:
+      return writeDecimal(view.getUint16(start, true), target, at);
+    case UINT32_TYPE:
+      return writeDecimal(view.getUint32(start, true), target, at);
+    case UINT64_TYPE:
+      return writeUint64(view, start, target, at);
+    case INT8_TYPE:
+      return writeSigned(view.getInt8(start), target, at);
+    case INT16_TYPE:
+      return writeSigned(view.getInt16(start, true), target, at);
+    case INT32_TYPE:
+      return writeSigned(view.getInt32(start, true), target, at);
+    case INT64_TYPE:
+      return at + target.write(view.getBigInt64(start, true).toString(), at, 'latin1');
+    case BOOL_TYPE:
+      return at + target.write(view.getUint32(start, true) === 0 ? 'false' : 'true', at, 'latin1');
+    case GUID_TYPE:
+      return writeGuid(view, start, target, at);
+    case FILETIME_TYPE:
+      return writeFiletime(view, start, target, at);
+    case SID_TYPE:
+      return writeSid(view, start, end, target, at);
+    case HEX_INT32_TYPE:
+      return writeHex(0, view.getUint32(start, true), target, at);
+    case HEX_INT64_TYPE:
+      return writeHex(view.getUint32(start + 4, true), view.getUint32(start, true), target, at);
+    default:
+      return at;
+  }
+}
+
+/**
+ * Writes UTF-16LE at `[start, end)` as the inside of a JSON string in UTF-8, exactly as JSON.stringify escapes it
+ * (lone surrogates as `\ud800`), and returns where it ends in `target`.
+ */
+export function writeJsonText(view: DataView, start: number, end: number, target: Buffer, at: number): number {
+  let to = at;
+  for (let from = start; from < end; from += 2) {
+    const unit = view.getUint16(from, true);
+    if (unit < 0x80) {
+      if (IS_PLAIN[unit] === 1) {
+        target[to++] = unit;
+      } else {
+        target[to++] = BACKSLASH;
+        const letter = SHORT_ESCAPES[unit] ?? 0;
+        if (letter !== 0) target[to++] = letter;
+        else to = writeUnicodeEscape(unit, target, to);
+      }
+    } else if (unit < 0x800) {
+      target[to++] = 0xc0 | (unit >> 6);
+      target[to++] = 0x80 | (unit & 0x3f);
+    } else if (unit < 0xd800 || unit > 0xdfff) {
+      target[to++] = 0xe0 | (unit >> 12);
+      target[to++] = 0x80 | ((unit >> 6) & 0x3f);
+      target[to++] = 0x80 | (unit & 0x3f);
+    } else {
+      const next = unit < 0xdc00 && from + 2 < end ? view.getUint16(from + 2, true) : 0;
+      if (next < 0xdc00 || next > 0xdfff) {
+        target[to++] = BACKSLASH;
+        to = writeUnicodeEscape(unit, target, to);
+      } else {
+        const point = 0x10000 + ((unit & 0x3ff) << 10) + (next & 0x3ff);
+        target[to++] = 0xf0 | (point >> 18);
+        target[to++] = 0x80 | ((point >> 12) & 0x3f);
+        target[to++] = 0x80 | ((point >> 6) & 0x3f);
+        target[to++] = 0x80 | (point & 0x3f);
+        from += 2;
+      }
+    }
+  }
+  return to;
+}
+
+function writeUnicodeEscape(unit: number, target: Buffer, at: number): number {
+  target[at] = 0x75;
+  for (let digit = 0; digit < 4; digit++) target[at + 1 + digit] = LOWER_HEX[(unit >> (12 - 4 * digit)) & 15] ?? 0;
+  return at + 5;
+}
+
+/** Writes an unsigned integer below 2^53 in decimal digits. */
+export function writeDecimal(value: number, target: Buffer, at: number): number {
+  if (value < 10) {
+    target[at] = 0x30 + value;
+    return at + 1;
+  }
+  let digits = 1;
+  for (let power = 10; power <= value; power *= 10) digits++;
+  let rest = value;
+  for (let to = at + digits - 1; to >= at; to--) {
+    const quotient = Math.floor(rest / 10);
+    target[to] = 0x30 + (rest - quotient * 10);
+    rest = quotient;
+  }
+  return at + digits;
+}
+
+function writePadded(value: number, digits: number, target: Buffer, at: number): number {
+  let rest = value;
+  for (let to = at + digits - 1; to >= at; to--) {
+    const quotient = (rest / 10) | 0;
+    target[to] = 0x30 + (rest - quotient * 10);
+    rest = quotient;
+  }
+  return at + digits;
+}
+
+function writeSigned(value: number, target: Buffer, at: number): number {
+  if (value >= 0) return writeDecimal(value, target, at);
+  target[at] = 0x2d;
+  return writeDecimal(-value, target, at + 1);
+}
+
+/** Writes the UInt64 at `start` in decimal digits, all of them exact. */
+export function writeUint64(view: DataView, start: number, target: Buffer, at: number): number {
+  const high = view.getUint32(start + 4, true);
+  // Below 2^53 a number holds it exactly.
+  if (high < 2 ** 21) return writeDecimal(high * 2 ** 32 + view.getUint32(start, true), target, at);
+  return at + target.write(view.getBigUint64(start, true).toString(), at, 'latin1');
+}
+
+function writeHex(high: number, low: number, target: Buffer, at: number): number {
+  target[at] = 0x30;
+  target[at + 1] = 0x78;
+  let to = at + 2;
+  let started = false;
+  for (let shift = 60; shift >= 0; shift -= 4) {
+    const nibble = shift >= 32 ? (high >>> (shift - 32)) & 15 : (low >>> shift) & 15;
+    if (nibble === 0 && !started && shift > 0) continue;
+    started = true;
+    target[to++] = LOWER_HEX[nibble] ?? 0;
+  }
+  return to;
+}
+
+/** Bytes of a GUID in the order of its text: the first three groups are little-endian. -1 stands for a hyphen. */
+const GUID_ORDER = [3, 2, 1, 0, -1, 5, 4, -1, 7, 6, -1, 8, 9, -1, 10, 11, 12, 13, 14, 15] as const;
+
+function writeGuid(view: DataView, start: number, target: Buffer, at: number): number {
+  let to = at;
+  target[to++] = 0x7b;
+  for (const position of GUID_ORDER) {
+    if (position < 0) {
+      target[to++] = 0x2d;
+      continue;
+    }
+    const byte = view.getUint8(start + position);
+    target[to++] = UPPER_HEX[byte >> 4] ?? 0;
+    target[to++] = UPPER_HEX[byte & 15] ?? 0;
+  }
+  target[to++] = 0x7d;
+  return to;
+}
+
+/** Writes 100-nanosecond ticks since 1601 as `2018-02-05T07:08:58.0592114Z`; they lie before the year 10000. */
+export function writeFiletime(view: DataView, start: number, target: Buffer, at: number): number {
+  const high = view.getUint32(start + 4, true);
+  // 2^32 ticks are 429 s and 4,967,296 ticks: split so, every step stays below 2^53 and exact.
+  const rest = high * 4_967_296 + view.getUint32(start, true);
+  const ticks = rest % FILETIME_TICKS_PER_SECOND;
+  const seconds = high * 429 + (rest - ticks) / FILETIME_TICKS_PER_SECOND;
+  const days = Math.floor(seconds / SECONDS_PER_DAY);
+  const second = seconds - days * SECONDS_PER_DAY;
+  // Civil date in the 400-year cycle that starts on 1 March 1600, 306 days before 1601 begins.
+  const day = days + 306;
+  const era = Math.floor(day / 146_097);
+  const dayOfEra = day - era * 146_097;
+  const yearOfEra = Math.floor(
+    (dayOfEra - Math.floor(dayOfEra / 1460) + Math.floor(dayOfEra / 36_524) - Math.floor(dayOfEra / 146_096)) / 365,
+  );
+  const dayOfYear = dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100));
+  const marchMonth = Math.floor((5 * dayOfYear + 2) / 153);
+  const month = marchMonth < 10 ? marchMonth + 3 : marchMonth - 9;
+  const year = 1600 + era * 400 + yearOfEra + (month <= 2 ? 1 : 0);
+  let to = writePadded(year, 4, target, at);
+  target[to] = 0x2d;
+  to = writePadded(month, 2, target, to + 1);
+  target[to] = 0x2d;
+  to = writePadded(dayOfYear - Math.floor((153 * marchMonth + 2) / 5) + 1, 2, target, to + 1);
+  target[to] = 0x54;
+  to = writePadded(Math.floor(second / 3600), 2, target, to + 1);
+  target[to] = 0x3a;
+  to = writePadded(Math.floor(second / 60) % 60, 2, target, to + 1);
+  target[to] = 0x3a;
+  to = writePadded(second % 60, 2, target, to + 1);
+  target[to] = 0x2e;
+  to = writePadded(ticks, 7, target, to + 1);
+  target[to] = 0x5a;
+  return to + 1;
+}
+
+function writeSid(view: DataView, start: number, end: number, target: Buffer, at: number): number {
+  target[at] = 0x53;
+  target[at + 1] = 0x2d;
+  let to = writeDecimal(view.getUint8(start), target, at + 2);
+  target[to++] = 0x2d;
+  // The identifier authority is the only big-endian number in the format.
+  const authority = view.getUint16(start + 2) * 2 ** 32 + view.getUint32(start + 4);
+  // From 2^32 on Windows writes it in hex.
+  if (authority < 2 ** 32) to = writeDecimal(authority, target, to);
+  else to = writeHex(Math.floor(authority / 2 ** 32), authority % 2 ** 32, target, to);
+  for (let part = start + SID_HEAD_BYTES; part < end; part += 4) {
+    target[to++] = 0x2d;
+    to = writeDecimal(view.getUint32(part, true), target, to);
+  }
+  return to;
+}
+
+/** Longest text `writeValue` makes of a value that is no string: a SID with 15 sub-authorities takes 190 bytes. */
+const scratch = Buffer.alloc(256);
+
+/**
+ * The text of a value as Windows renders it; items of an array are joined with `, `.
+ * Raises BAD_RECORD for a size that does not fit the type, for nested XML, and for a type that files do not hold.
+ */
+export function valueText(bytes: Buffer, view: DataView, type: number, start: number, end: number): string {
+  if (type === NULL_TYPE) return '';
+  if (type === STRING_TYPE) {
+    if (((end - start) & 1) !== 0) throw sizeDamage(type, end - start);
+    return bytes.toString('utf16le', start, trimNuls(view, start, end));
+  }
+  if ((type & ARRAY_FLAG) !== 0) return arrayTexts(bytes, view, type & ~ARRAY_FLAG, start, end).join(', ');
+  if (isDirect(view, type, start, end - start)) {
+    return scratch.toString('latin1', 0, writeValue(view, type, start, end, scratch, 0));
+  }
+  return rareText(bytes, view, type, start, end);
+}
+
+function rareText(bytes: Buffer, view: DataView, type: number, start: number, end: number): string {
+  const byteCount = end - start;
+  switch (type) {
+    case ANSI_STRING_TYPE:
+      return ansiText(bytes.toString('latin1', start, end));
+    case BINARY_TYPE:
+      return bytes.toString('hex', start, end).toUpperCase();
+    case SIZE_TYPE:
+      if (byteCount === 4) return valueText(bytes, view, HEX_INT32_TYPE, start, end);
+      if (byteCount === 8) return valueText(bytes, view, HEX_INT64_TYPE, start, end);
+      throw sizeDamage(type, byteCount);
+    case BOOL_TYPE:
+      // One byte is what MS-EVEN6 says; four are what files hold.
+      if (byteCount === 1) return view.getUint8(start) === 0 ? 'false' : 'true';
+      throw sizeDamage(type, byteCount);
+    case REAL32_TYPE:
+      if (byteCount === 4) return real32Text(view.getFloat32(start, true));
+      throw sizeDamage(type, byteCount);
+    case REAL64_TYPE:
+      if (byteCount === 8) return String(view.getFloat64(start, true));
+      throw sizeDamage(type, byteCount);
+    case FILETIME_TYPE:
+      // Of the right size and no date: the plain number says what is there.
+      if (byteCount === 8) return view.getBigUint64(start, true).toString();
+      throw sizeDamage(type, byteCount);
+    case SYSTEMTIME_TYPE:
+      if (byteCount === 16) return systemTimeText(view, start);
+      throw sizeDamage(type, byteCount);
+    case BINXML_TYPE:
+      throw new Damage('BAD_RECORD', 'a field holds nested XML');
+    default:
+      if (FIXED_BYTES[type] !== 0 || type === SID_TYPE) throw sizeDamage(type, byteCount);
+      throw new Damage('BAD_RECORD', `value of unknown type 0x${type.toString(16)}`);
+  }
+}
+
+function sizeDamage(type: number, byteCount: number): Damage {
+  return new Damage('BAD_RECORD', `value of type 0x${type.toString(16)} has ${byteCount} bytes`);
+}
+
+/** Code page 1252: the one of most systems; the file does not say which was in use. */
+function ansiText(latin1: string): string {
+  return latin1
+    .replace(/\0+$/, '')
+    .replace(/[\x80-\x9f]/g, (character) => CP1252_HIGH.charAt(character.charCodeAt(0) - 0x80));
+}
+
+/** The shortest decimal that is this 32-bit number again; as a 64-bit number 3199.234 would read 3199.23388671875. */
+function real32Text(value: number): string {
+  for (let digits = 6; digits < 9; digits++) {
+    const shorter = Number(value.toPrecision(digits));
+    if (Math.fround(shorter) === value) return String(shorter);
+  }
+  return String(Number(value.toPrecision(9)));
+}
+
+function systemTimeText(view: DataView, start: number): string {
+  const field = (position: number): number => view.getUint16(start + 2 * position, true);
+  const [year, month, day, hour, minute, second, millisecond] = [0, 1, 3, 4, 5, 6, 7].map(field) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  // All zero means that the time was never set.
+  if (year === 0 && month === 0 && day === 0) return '';
+  const date = new Date(Date.UTC(year, month - 1, day, hour, minute, second, millisecond));
+  const isInRange = year >= 1601 && year <= 9999 && date.getUTCMonth() === month - 1 && date.getUTCDate() === day;
+  if (!isInRange || hour > 23 || minute > 59 || second > 59 || millisecond > 999) {
+    throw new Damage('BAD_RECORD', 'a SYSTEMTIME is no date');
+  }
+  return date.toISOString();
+}
+
+function arrayTexts(bytes: Buffer, view: DataView, type: number, start: number, end: number): string[] {
+  if (type === STRING_TYPE || type === ANSI_STRING_TYPE) {
+    const text = type === STRING_TYPE ? wholeText(bytes, start, end) : ansiText(bytes.toString('latin1', start, end));
+    // Each string ends in a NUL, the last one perhaps not.
+    return (text.endsWith('\0') ? text.slice(0, -1) : text).split('\0');
+  }
+  const texts: string[] = [];
+  for (let at = start; at < end; ) {
+    const byteCount = type === SID_TYPE ? sidBytes(view, at, end) : (FIXED_BYTES[type] ?? 0);
+    if (byteCount === 0) throw new Damage('BAD_RECORD', `array of unknown type 0x${type.toString(16)}`);
+    if (byteCount > end - at) throw sizeDamage(type | ARRAY_FLAG, end - start);
+    texts.push(valueText(bytes, view, type, at, at + byteCount));
+    at += byteCount;
+  }
+  return texts;
+}
+
+function wholeText(bytes: Buffer, start: number, end: number): string {
+  if (((end - start) & 1) !== 0) throw sizeDamage(STRING_TYPE | ARRAY_FLAG, end - start);
+  return bytes.toString('utf16le', start, end);
+}
+
+function sidBytes(view: DataView, at: number, end: number): number {
+  if (end - at < SID_HEAD_BYTES) throw sizeDamage(SID_TYPE, end - at);
+  return SID_HEAD_BYTES + 4 * view.getUint8(at + 1);
+}
