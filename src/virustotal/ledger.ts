@@ -1,0 +1,277 @@
+/*
+ * How many requests were spent, and whether one more may be. Pure: the state and the time go in, a decision and the next state come
+ * out. VirusTotal counts in its own time; we only have a clock that may be set, so every doubt is decided for spending less:
+ * - A granted request may leave until its lease ends, and counts as spent at that end: it can leave early, never too late.
+ * - Spending is written down before the request leaves; a kill in between has counted a request that never was.
+ * - What stands in the future was spent before now, whatever the clock says, and counts as spent now.
+ */
+
+/** What VirusTotal allows, and what we leave of it. `Infinity` where there is no limit; `perMinute` is at least 1. */
+export interface Limits {
+  readonly perMinute: number;
+  readonly perDay: number;
+  readonly perMonth: number;
+  /** Requests of a day that the nightly job leaves for somebody who has to know at once. Nothing where a day has no limit. */
+  readonly reservePerDay: number;
+}
+
+/** Who asks: the nightly job, or a person who waits. */
+export type Purpose = 'batch' | 'on_demand';
+
+/** What is used up: our own count of the day or month, or, by VirusTotal's word, of the hour or of something it does not name. */
+export type SpentWindow = 'hour' | 'day' | 'month' | 'unknown';
+
+/** Requests that count as spent at `atMs`, the end of their lease, in milliseconds since 1970. */
+type Spend = readonly [atMs: number, count: number];
+
+/** Requests spent in a UTC day (`2026-01-31`) or month (`2026-01`). */
+type PeriodCount = readonly [label: string, count: number];
+
+/** The ledger as it is stored: plain JSON. */
+export interface LedgerState {
+  /** Oldest first. */
+  readonly minute: readonly Spend[];
+  /** In the order of their labels; never more than three, the last of them at most tomorrow. */
+  readonly days: readonly PeriodCount[];
+  readonly months: readonly PeriodCount[];
+  /** VirusTotal has said that nothing is left until then. */
+  readonly blocked?: { readonly window: SpentWindow; readonly untilMs: number };
+}
+
+export type Decision =
+  | { readonly kind: 'granted'; readonly leaseEndsAt: Date }
+  | { readonly kind: 'wait'; readonly ms: number }
+  | { readonly kind: 'spent'; readonly window: SpentWindow; readonly resumesAt: Date };
+
+/** Used and allowed requests; `limit` is `Infinity` where there is none. */
+export interface WindowUsage {
+  readonly used: number;
+  readonly limit: number;
+}
+
+export interface Usage {
+  readonly minute: WindowUsage;
+  readonly day: WindowUsage;
+  readonly month: WindowUsage;
+  /** When requests are possible again; absent while they are. */
+  readonly resumesAt?: Date;
+}
+
+/** A minute with the margin for the jitter of networks and timers: VirusTotal sees requests arrive, not leave. */
+export const MINUTE_MS = 60_250;
+
+/** The longest a granted request may take to leave. */
+export const MAX_LEASE_MS = 10_000;
+
+const HOUR_MS = 60 * 60 * 1000;
+const DAY_MS = 24 * HOUR_MS;
+
+/** No quota is longer than a month: a block beyond that comes from a clock that was wrong. */
+const MAX_BLOCK_MS = 32 * DAY_MS;
+
+/** Above this many requests a minute, spends are rounded up to common moments, so that the state stays small. */
+const MAX_EXACT_PER_MINUTE = 240;
+const ROUNDING_MS = 250;
+
+/** More spends than `MAX_EXACT_PER_MINUTE` or a minute of rounded ones can make. */
+const MAX_SPENDS = 1000;
+
+export const EMPTY_LEDGER: LedgerState = { minute: [], days: [], months: [] };
+
+/** What to go on from when the counts are lost: the minute is taken to be full. What the day had is unknown, and VirusTotal's 429 will tell. */
+export function ledgerAfterLoss(now: Date, limits: Limits): LedgerState {
+  if (limits.perMinute === Infinity) return EMPTY_LEDGER;
+  return { ...EMPTY_LEDGER, minute: [[now.getTime(), limits.perMinute]] };
+}
+
+/**
+ * Asks for one request that leaves within `leaseMs`. The returned state has to be stored, and before the request leaves: a grant
+ * counts in it as spent, and after a clock was set back it holds the corrected times. It is the same object if nothing changed.
+ */
+export function spend(
+  stored: LedgerState,
+  request: { readonly now: Date; readonly limits: Limits; readonly purpose: Purpose; readonly leaseMs: number },
+): { readonly decision: Decision; readonly state: LedgerState } {
+  const { now, limits, purpose, leaseMs } = request;
+  const state = corrected(stored, now);
+  const refusal = refuse(state, now, limits, purpose);
+  if (refusal !== undefined) return { decision: refusal, state };
+  const leaseEndsAt = new Date(now.getTime() + Math.min(leaseMs, MAX_LEASE_MS));
+  return {
+    decision: { kind: 'granted', leaseEndsAt },
+    state: {
+      ...state,
+      minute: withSpend(state.minute, now.getTime(), leaseEndsAt.getTime(), limits),
+      days: withRequest(state.days, [dayOf(now), dayOf(leaseEndsAt)]),
+      months: withRequest(state.months, [monthOf(now), monthOf(leaseEndsAt)]),
+    },
+  };
+}
+
+/** Notes VirusTotal's word that nothing is left until `until`; an earlier, longer block stays. */
+export function block(state: LedgerState, window: SpentWindow, until: Date): LedgerState {
+  if (state.blocked !== undefined && state.blocked.untilMs >= until.getTime()) return state;
+  return { ...state, blocked: { window, untilMs: until.getTime() } };
+}
+
+/** What is used and left for this purpose. */
+export function usageOf(stored: LedgerState, now: Date, limits: Limits, purpose: Purpose): Usage {
+  const state = corrected(stored, now);
+  const refusal = refuse(state, now, limits, purpose);
+  return {
+    minute: { used: usedInMinute(state, now), limit: limits.perMinute },
+    day: { used: usedSince(state.days, dayOf(now)), limit: limits.perDay },
+    month: { used: usedSince(state.months, monthOf(now)), limit: limits.perMonth },
+    ...(refusal?.kind === 'spent' ? { resumesAt: refusal.resumesAt } : {}),
+    ...(refusal?.kind === 'wait' ? { resumesAt: new Date(now.getTime() + refusal.ms) } : {}),
+  };
+}
+
+/** When a spent window opens again: VirusTotal's days and months begin at 00:00 UTC. An unknown one is taken for a day. */
+export function nextOpening(window: SpentWindow, now: Date): Date {
+  if (window === 'hour') return new Date((Math.floor(now.getTime() / HOUR_MS) + 1) * HOUR_MS);
+  if (window === 'month') return new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + 1, 1));
+  return new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), now.getUTCDate() + 1));
+}
+
+/** Reads a stored ledger back; undefined for anything that is not a whole one, since half a count is worse than a loss that is known. */
+export function ledgerFromJson(json: unknown): LedgerState | undefined {
+  if (typeof json !== 'object' || json === null) return undefined;
+  const { minute, days, months, blocked } = json as { readonly [name: string]: unknown };
+  if (!isListOf(minute, MAX_SPENDS, isSpend)) return undefined;
+  if (!isListOf(days, 3, isDayCount) || !isListOf(months, 3, isMonthCount)) return undefined;
+  if (blocked === undefined) return { minute, days, months };
+  return isBlock(blocked) ? { minute, days, months, blocked } : undefined;
+}
+
+function refuse(
+  state: LedgerState,
+  now: Date,
+  limits: Limits,
+  purpose: Purpose,
+): Exclude<Decision, { kind: 'granted' }> | undefined {
+  const { blocked } = state;
+  if (blocked !== undefined && blocked.untilMs > now.getTime()) {
+    return { kind: 'spent', window: blocked.window, resumesAt: new Date(blocked.untilMs) };
+  }
+  if (usedSince(state.months, monthOf(now)) >= limits.perMonth) {
+    return { kind: 'spent', window: 'month', resumesAt: nextOpening('month', now) };
+  }
+  const perDay = purpose === 'batch' ? limits.perDay - limits.reservePerDay : limits.perDay;
+  if (usedSince(state.days, dayOf(now)) >= perDay) {
+    return { kind: 'spent', window: 'day', resumesAt: nextOpening('day', now) };
+  }
+  const waitMs = waitForMinute(state, now, limits.perMinute);
+  return waitMs > 0 ? { kind: 'wait', ms: waitMs } : undefined;
+}
+
+function waitForMinute(state: LedgerState, now: Date, perMinute: number): number {
+  let excess = usedInMinute(state, now) - perMinute + 1;
+  if (excess <= 0) return 0;
+  for (const [atMs, count] of state.minute) {
+    if (atMs <= now.getTime() - MINUTE_MS) continue;
+    excess -= count;
+    if (excess <= 0) return atMs + MINUTE_MS - now.getTime();
+  }
+  return MINUTE_MS;
+}
+
+function usedInMinute(state: LedgerState, now: Date): number {
+  let used = 0;
+  for (const [atMs, count] of state.minute) {
+    if (atMs > now.getTime() - MINUTE_MS) used += count;
+  }
+  return used;
+}
+
+function withSpend(minute: readonly Spend[], nowMs: number, leaseEndMs: number, limits: Limits): readonly Spend[] {
+  const atMs = limits.perMinute > MAX_EXACT_PER_MINUTE ? Math.ceil(leaseEndMs / ROUNDING_MS) * ROUNDING_MS : leaseEndMs;
+  const spends = minute.filter(([spentMs]) => spentMs > nowMs - MINUTE_MS && spentMs !== atMs);
+  const atSameMoment = minute.find(([spentMs]) => spentMs === atMs)?.[1] ?? 0;
+  spends.push([atMs, atSameMoment + 1]);
+  return spends.sort(([one], [other]) => one - other);
+}
+
+/** Requests of the period `label` and of every later one: after a clock was set back, later periods may have been this one in truth. */
+function usedSince(counts: readonly PeriodCount[], label: string): number {
+  return counts.reduce((used, [counted, count]) => (counted >= label ? used + count : used), 0);
+}
+
+/** Adds one request to the periods in which it may leave and to every later one, any of which may be the true one. */
+function withRequest(counts: readonly PeriodCount[], labels: readonly [now: string, leaseEnd: string]): PeriodCount[] {
+  const byLabel = new Map(counts);
+  for (const label of labels) byLabel.set(label, byLabel.get(label) ?? 0);
+  return newest([...byLabel].map(([label, count]) => [label, label >= labels[0] ? count + 1 : count]));
+}
+
+/** The newest three: the running period, the next, and the last, which a clock set back by a little may meet again. */
+function newest(counts: readonly PeriodCount[]): PeriodCount[] {
+  return counts.toSorted(([one], [other]) => (one < other ? -1 : 1)).slice(-3);
+}
+
+/** The state as it can be true at `now`: nothing was spent after now, and no block reaches further than a month. */
+function corrected(state: LedgerState, now: Date): LedgerState {
+  const nowMs = now.getTime();
+  // Running leases end a little ahead.
+  const latestMs = nowMs + MAX_LEASE_MS + ROUNDING_MS;
+  const hasFutureSpend = state.minute.some(([atMs]) => atMs > latestMs);
+  const days = withinReach(state.days, dayOf(nextOpening('day', now)));
+  const months = withinReach(state.months, monthOf(nextOpening('month', now)));
+  const hasFutureBlock = state.blocked !== undefined && state.blocked.untilMs > nowMs + MAX_BLOCK_MS;
+  if (!hasFutureSpend && days === state.days && months === state.months && !hasFutureBlock) return state;
+  const { blocked, ...rest } = state;
+  return {
+    ...rest,
+    minute: state.minute.map(([atMs, count]): Spend => [Math.min(atMs, latestMs), count]),
+    days,
+    months,
+    ...(blocked === undefined || hasFutureBlock ? {} : { blocked }),
+  };
+}
+
+function withinReach(counts: readonly PeriodCount[], latestLabel: string): readonly PeriodCount[] {
+  if (counts.every(([label]) => label <= latestLabel)) return counts;
+  const beyond = usedSince(counts, latestLabel);
+  return newest([...counts.filter(([label]) => label < latestLabel), [latestLabel, beyond]]);
+}
+
+function dayOf(date: Date): string {
+  return date.toISOString().slice(0, 10);
+}
+
+function monthOf(date: Date): string {
+  return date.toISOString().slice(0, 7);
+}
+
+function isListOf<T>(json: unknown, maxLength: number, isElement: (json: unknown) => json is T): json is readonly T[] {
+  return Array.isArray(json) && json.length <= maxLength && json.every(isElement);
+}
+
+function isSpend(json: unknown): json is Spend {
+  return Array.isArray(json) && json.length === 2 && json.every(isCount);
+}
+
+function isDayCount(json: unknown): json is PeriodCount {
+  return isPeriodCount(json, /^\d{4}-\d{2}-\d{2}$/);
+}
+
+function isMonthCount(json: unknown): json is PeriodCount {
+  return isPeriodCount(json, /^\d{4}-\d{2}$/);
+}
+
+function isPeriodCount(json: unknown, label: RegExp): boolean {
+  return (
+    Array.isArray(json) && json.length === 2 && typeof json[0] === 'string' && label.test(json[0]) && isCount(json[1])
+  );
+}
+
+function isBlock(json: unknown): json is NonNullable<LedgerState['blocked']> {
+  if (typeof json !== 'object' || json === null) return false;
+  const { window, untilMs } = json as { readonly [name: string]: unknown };
+  const isWindow = window === 'hour' || window === 'day' || window === 'month' || window === 'unknown';
+  return isWindow && isCount(untilMs);
+}
+
+function isCount(json: unknown): json is number {
+  return typeof json === 'number' && Number.isSafeInteger(json) && json >= 0;
+}
