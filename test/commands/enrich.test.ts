@@ -1,0 +1,372 @@
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { runEnrich } from '../../src/commands/enrich.js';
+import { nxlogLine, winlogbeatLine } from '../../src/demo/json-logs.js';
+import { buildNight, type Night } from '../../src/demo/night.js';
+import { fileReport, type StandIn, type StandInOptions, startStandIn } from '../../src/demo/stand-in.js';
+import type { Summary } from '../../src/summary.js';
+import { type FakeClock, selfMovingClock } from '../fakes/clock.js';
+import { type FakeShell, fakeShell } from '../fakes/shell.js';
+
+const KEY = `${'c0ffee'.repeat(10)}abcd`;
+const night: Night = buildNight();
+const nightHashes = new Set(night.files.map(({ sha1 }) => sha1));
+
+const [firstEvent] = night.events;
+if (firstEvent === undefined) throw new Error('the night has no events');
+
+let root: string;
+let logs: string;
+let clock: FakeClock;
+let standIn: StandIn;
+
+async function start(options: StandInOptions = {}): Promise<void> {
+  standIn = await startStandIn({
+    key: KEY,
+    clock,
+    files: night.files
+      .filter(({ isKnown }) => isKnown)
+      .map(({ sha1, sha256, md5, detections, engines }) =>
+        fileReport({ hashes: { sha1, sha256, md5 }, detections, engines }),
+      ),
+    ...options,
+  });
+}
+
+function shell(env: Readonly<Record<string, string>> = {}, options: { stdin?: string } = {}): FakeShell {
+  return fakeShell(
+    {
+      VT_API_KEY: KEY,
+      VT_BASE_URL: standIn.baseUrl,
+      CACHE_URL: join(root, 'cache'),
+      VT_REQUESTS_PER_MINUTE: '1000',
+      ...env,
+    },
+    { clock, ...options },
+  );
+}
+
+async function summaryOf(
+  paths: readonly string[],
+  env = {},
+  options = {},
+): Promise<{ status: number; summary: Summary; said: string }> {
+  const running = shell(env);
+  const status = await runEnrich(running, paths, { json: true, ...options });
+  return { status, summary: JSON.parse(running.printed()), said: running.said() };
+}
+
+const recordsOf = (path: string): { virustotal: Record<string, unknown> }[] =>
+  readFileSync(path, 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+
+beforeEach(async () => {
+  root = mkdtempSync(join(tmpdir(), 'sysmon-vt-enrich-'));
+  logs = join(root, 'logs');
+  mkdirSync(logs);
+  writeFileSync(join(logs, 'night.jsonl'), night.events.map(nxlogLine).join(''));
+  writeFileSync(join(logs, 'beats.jsonl.gz'), gzipSync(night.events.map(winlogbeatLine).join('')));
+  clock = selfMovingClock('2026-03-04T07:00:00Z');
+});
+afterEach(async () => {
+  await standIn.close();
+  rmSync(root, { recursive: true });
+});
+
+describe('the nightly job', () => {
+  it('asks each file once, within 4 in any 60 s, and never meets a 429', async () => {
+    await start({ perMinute: 4 });
+    const { status, summary } = await summaryOf([logs], { VT_REQUESTS_PER_MINUTE: '4' });
+    expect(status).toBe(0);
+    const hashes = standIn.requests.map(({ hash }) => hash);
+    expect(new Set(hashes)).toEqual(nightHashes);
+    expect(hashes).toHaveLength(nightHashes.size);
+    expect(standIn.requests.filter(({ status: answered }) => answered === 429)).toEqual([]);
+    for (const [index, { at }] of standIn.requests.entries()) {
+      const fifth = standIn.requests[index + 4];
+      if (fifth !== undefined) expect(fifth.at.getTime() - at.getTime()).toBeGreaterThanOrEqual(60_000);
+    }
+    expect(summary.hashes).toMatchObject({
+      distinct: nightHashes.size,
+      asked: nightHashes.size,
+      cached: 0,
+      waiting: 0,
+    });
+  });
+
+  it('counts so that everything adds up', async () => {
+    await start();
+    const { summary } = await summaryOf([logs]);
+    const { records, hashes, verdicts } = summary;
+    const creations = night.events.filter(({ eventId }) => eventId === 1).length * 2;
+    expect(records).toEqual({
+      total: night.events.length * 2,
+      process_creations: creations,
+      with_hash: creations,
+      without_hash: 0,
+      rejected: 0,
+      duplicates: 0,
+    });
+    const { distinct, ...parts } = hashes;
+    expect(Object.values(parts).reduce((sum, part) => sum + part)).toBe(distinct);
+    expect(Object.values(verdicts).reduce((sum, count) => sum + count)).toBe(creations);
+    expect(summary.logs).toEqual({ read: 2, unchanged: 0, skipped: 0, failed: 0 });
+    expect(summary.quota?.day.used).toBe(nightHashes.size);
+  });
+
+  it('writes each verdict beside its record and changes nothing else in it', async () => {
+    await start();
+    await summaryOf([logs]);
+    const lines = readFileSync(join(logs, 'night.jsonl.enriched.jsonl'), 'utf8').trimEnd().split('\n');
+    const creations = night.events.filter(({ eventId }) => eventId === 1);
+    expect(lines).toHaveLength(creations.length);
+    for (const [index, line] of lines.entries()) {
+      const event = creations[index];
+      const body = event === undefined ? '' : nxlogLine(event).trimEnd().slice(0, -1);
+      expect(line.startsWith(`${body},"virustotal":{"verdict":`)).toBe(true);
+    }
+    const malicious = recordsOf(join(logs, 'beats.jsonl.gz.enriched.jsonl')).filter(
+      ({ virustotal }) => virustotal['verdict'] === 'malicious',
+    );
+    expect(malicious).toHaveLength(2);
+    expect(malicious[0]?.virustotal).toMatchObject({ detections: 54, engines: 75, lookup_key: 'sha1' });
+  });
+
+  it('asks nothing the second time and writes identical bytes', async () => {
+    await start();
+    await summaryOf([logs]);
+    const outputs = readdirSync(logs).filter((name) => name.endsWith('.enriched.jsonl'));
+    const before = outputs.map((name) => readFileSync(join(logs, name), 'utf8'));
+    const asked = standIn.requests.length;
+    const { summary } = await summaryOf([logs]);
+    expect(standIn.requests).toHaveLength(asked);
+    expect(summary.hashes).toMatchObject({ asked: 0, cached: nightHashes.size, waiting: 0 });
+    expect(outputs.map((name) => readFileSync(join(logs, name), 'utf8'))).toEqual(before);
+  });
+
+  it('asks again what has grown stale, and keeps the old verdict, marked, where it cannot', async () => {
+    await start();
+    await summaryOf([logs]);
+    clock.advance(40 * 86_400_000);
+    const { summary } = await summaryOf([logs], {}, { offline: true });
+    expect(summary.hashes).toMatchObject({ cached: 0, waiting: nightHashes.size });
+    expect(summary.verdicts.malicious).toBe(4);
+    expect(
+      recordsOf(join(logs, 'night.jsonl.enriched.jsonl')).every(({ virustotal }) => virustotal['stale'] === true),
+    ).toBe(true);
+    const again = await summaryOf([logs]);
+    expect(again.summary.hashes).toMatchObject({ asked: nightHashes.size });
+    expect(recordsOf(join(logs, 'night.jsonl.enriched.jsonl')).some(({ virustotal }) => 'stale' in virustotal)).toBe(
+      false,
+    );
+  });
+
+  it('needs neither key nor network offline', async () => {
+    await start();
+    const { status, summary } = await summaryOf([logs], { VT_API_KEY: '' }, { offline: true });
+    expect(status).toBe(0);
+    expect(summary.verdicts.unchecked).toBe(summary.records.process_creations);
+    expect(summary.quota).toBeNull();
+    expect(recordsOf(join(logs, 'night.jsonl.enriched.jsonl'))[0]?.virustotal).toMatchObject({
+      verdict: 'unchecked',
+      reason: 'offline',
+    });
+    expect(standIn.requests).toEqual([]);
+  });
+
+  it('asks at most --max-lookups files and says of the rest that this was the limit', async () => {
+    await start();
+    const { summary } = await summaryOf([logs], {}, { maxLookups: 3 });
+    expect(standIn.requests).toHaveLength(3);
+    expect(summary.hashes).toMatchObject({ asked: 3, waiting: nightHashes.size - 3 });
+    const reasons = recordsOf(join(logs, 'night.jsonl.enriched.jsonl')).map(({ virustotal }) => virustotal['reason']);
+    expect(new Set(reasons)).toEqual(new Set([undefined, 'limit']));
+  });
+
+  it('leaves the rest for tomorrow where the day is spent, without a 429 and without failing', async () => {
+    await start({ perDay: 10 });
+    const { status, summary } = await summaryOf([logs], { VT_REQUESTS_PER_DAY: '10', VT_RESERVE_PER_DAY: '3' });
+    expect(status).toBe(0);
+    expect(standIn.requests.map(({ status: answered }) => answered)).not.toContain(429);
+    expect(standIn.requests).toHaveLength(7);
+    expect(summary.quota?.resumes_at).toBe('2026-03-05T00:00:00.000Z');
+    expect(summary.hashes).toMatchObject({ asked: 7, waiting: nightHashes.size - 7 });
+    const waiting = recordsOf(join(logs, 'night.jsonl.enriched.jsonl')).filter(
+      ({ virustotal }) => virustotal['reason'] === 'quota',
+    );
+    expect(waiting.length).toBeGreaterThan(0);
+    clock.advance(17 * 3_600_000);
+    const tomorrow = await summaryOf([logs], { VT_REQUESTS_PER_DAY: '500' });
+    // The stand-in counts its own day anew too.
+    expect(tomorrow.summary.hashes).toMatchObject({ cached: 7 });
+  });
+
+  it('takes standard input and gives the records on stdout', async () => {
+    await start();
+    const running = shell({}, { stdin: night.events.map(nxlogLine).join('') });
+    expect(await runEnrich(running, ['-'], {})).toBe(0);
+    const lines = running.printed().trimEnd().split('\n');
+    expect(lines).toHaveLength(night.events.filter(({ eventId }) => eventId === 1).length);
+    expect(lines.every((line) => JSON.parse(line).virustotal.verdict !== 'unchecked')).toBe(true);
+    await expect(runEnrich(shell({}, { stdin: '' }), ['-'], { json: true })).rejects.toThrow('--out');
+  });
+
+  it('tells by --fail-on what was found', async () => {
+    await start();
+    expect((await summaryOf([logs], {}, { failOn: 'malicious' })).status).toBe(1);
+    expect((await summaryOf([logs], {}, { failOn: 'incomplete' })).status).toBe(0);
+    await expect(runEnrich(shell(), [logs], { failOn: 'clean' })).rejects.toThrow('malicious, suspicious, incomplete');
+  });
+
+  it('writes below --out and leaves the logs’ folder as it was', async () => {
+    await start();
+    const before = readdirSync(logs);
+    await summaryOf([logs], {}, { out: join(root, 'out') });
+    expect(readdirSync(logs)).toEqual(before);
+    expect(readdirSync(join(root, 'out')).sort()).toEqual([
+      'beats.jsonl.gz.enriched.jsonl',
+      'night.jsonl.enriched.jsonl',
+    ]);
+  });
+});
+
+describe('trouble', () => {
+  it('without a key: says where to get one, and starts nothing', async () => {
+    await start();
+    await expect(runEnrich(shell({ VT_API_KEY: '' }), [logs], {})).rejects.toMatchObject({
+      code: 'KEY_MISSING',
+      message: expect.stringContaining('https://www.virustotal.com/gui/my-apikey'),
+    });
+    expect(readdirSync(root)).toEqual(['logs']);
+  });
+
+  it('with a refused key: stops asking after one request, fails, and keeps the records', async () => {
+    await start({ key: 'another' });
+    const { status, summary } = await summaryOf([logs], { VT_CONCURRENCY: '1' });
+    expect(status).toBe(3);
+    expect(standIn.requests).toHaveLength(1);
+    expect(summary.failures).toEqual([expect.objectContaining({ code: 'KEY_REFUSED' })]);
+    expect(recordsOf(join(logs, 'night.jsonl.enriched.jsonl'))[0]?.virustotal).toMatchObject({
+      verdict: 'unchecked',
+      reason: 'error',
+    });
+  });
+
+  it('with the server down: ends, fails, and keeps what it has', async () => {
+    await start();
+    await standIn.close();
+    const { status, summary } = await summaryOf([logs]);
+    expect(status).toBe(3);
+    expect(summary.failures).toEqual([expect.objectContaining({ code: 'SERVICE_DOWN' })]);
+    expect(summary.hashes.waiting).toBe(nightHashes.size);
+  });
+
+  it('with a portal’s HTML instead of an answer: never a verdict from it', async () => {
+    await start({ fault: () => ({ kind: 'portal' }) });
+    const { status, summary } = await summaryOf([logs]);
+    expect(status).toBe(3);
+    expect(summary.verdicts.unchecked).toBe(summary.records.process_creations);
+  });
+
+  it('with a quota that VirusTotal counts fuller than we do: no hot loop, the rest waits', async () => {
+    await start({ perDay: 5 });
+    const { status, summary } = await summaryOf([logs]);
+    expect(status).toBe(0);
+    expect(standIn.requests.filter(({ status: answered }) => answered === 429).length).toBeLessThanOrEqual(4);
+    expect(summary.hashes.asked).toBe(5);
+    expect(summary.quota?.resumes_at).toBe('2026-03-05T00:00:00.000Z');
+  });
+
+  it('with an unreadable log, junk, and an empty file: names each and reads the rest', async () => {
+    await start();
+    writeFileSync(join(logs, 'empty.evtx'), '');
+    writeFileSync(join(logs, 'junk.bin'), Buffer.from([0, 1, 2, 3, 255, 254, 9, 8, 0, 0]));
+    const { status, summary, said } = await summaryOf([logs], {}, {});
+    expect(status).toBe(0);
+    expect(summary.logs).toMatchObject({ read: 3, skipped: 1, failed: 0 });
+    expect(said).toContain('empty');
+    expect(said).toContain('junk.bin: skipped');
+    const named = await summaryOf([join(logs, 'junk.bin'), join(root, 'nowhere'), join(logs, 'night.jsonl')]);
+    expect(named.status).toBe(3);
+    expect(named.summary.failures.map(({ code }) => code).sort()).toEqual(['NOT_A_LOG', 'UNREADABLE']);
+    expect(named.summary.logs).toMatchObject({ read: 1, failed: 2 });
+  });
+
+  it.skipIf(process.getuid?.() === 0)('with a log nobody may read: fails with its name', async () => {
+    await start();
+    chmodSync(join(logs, 'night.jsonl'), 0);
+    const { status, summary } = await summaryOf([logs]);
+    expect(status).toBe(3);
+    expect(summary.failures[0]).toMatchObject({ code: 'UNREADABLE', path: join(logs, 'night.jsonl') });
+  });
+
+  it('with broken lines: counts and locates them, and fails only beyond --max-rejects', async () => {
+    await start();
+    writeFileSync(join(logs, 'broken.jsonl'), `{"EventID":1,"Hashes":"SHA1=\n${nxlogLine(firstEvent)}`);
+    const rejects = join(root, 'rejects.jsonl');
+    const { status, summary } = await summaryOf([logs], {}, { rejects, maxRejects: 1 });
+    expect(status).toBe(0);
+    expect(summary.records.rejected).toBe(1);
+    expect(JSON.parse(readFileSync(rejects, 'utf8'))).toMatchObject({
+      log: join(logs, 'broken.jsonl'),
+      code: 'BAD_JSON',
+      offset: 0,
+    });
+    expect((await summaryOf([logs], {}, { maxRejects: 0 })).status).toBe(3);
+  });
+
+  it('with a corrupt shard: sets it aside, says so, and asks again only what was in it', async () => {
+    await start();
+    await summaryOf([logs]);
+    const asked = standIn.requests.length;
+    const host = readdirSync(join(root, 'cache')).find((name) => name.startsWith('127.0.0.1')) ?? '';
+    const answers = join(root, 'cache', host, 'answers');
+    const [shard = ''] = readdirSync(answers).filter((name) => {
+      const text = readFileSync(join(answers, name), 'utf8');
+      return night.files.some(({ sha1 }) => text.includes(`"asked_hash":"${sha1}"`));
+    });
+    writeFileSync(join(answers, shard), '{"half');
+    const { summary, said } = await summaryOf([logs]);
+    expect(standIn.requests.length - asked).toBeGreaterThanOrEqual(1);
+    expect(standIn.requests.length - asked).toBeLessThanOrEqual(2);
+    expect(summary.hashes.waiting).toBe(0);
+    expect(said).toContain('corrupt');
+  });
+
+  it('interrupted: keeps the answers it has, says of the rest why, and goes on the next time', async () => {
+    await start();
+    const running = shell({ VT_CONCURRENCY: '1' });
+    const asking = runEnrich(running, [logs], { quiet: true });
+    while (standIn.requests.length < 3) await new Promise((resolve) => setTimeout(resolve, 1));
+    running.interrupt();
+    await asking;
+    const asked = standIn.requests.length;
+    expect(asked).toBeLessThan(nightHashes.size);
+    const { summary } = await summaryOf([logs]);
+    expect(new Set(standIn.requests.map(({ hash }) => hash)).size).toBe(standIn.requests.length);
+    expect(summary.hashes).toMatchObject({ cached: asked, asked: nightHashes.size - asked });
+  });
+
+  it('never shows the key', async () => {
+    await start({ fault: ({ number }) => (number % 2 === 0 ? { kind: 'status', status: 500 } : undefined) });
+    const running = shell();
+    await runEnrich(running, [logs], { verbose: true });
+    const everything = [running.printed(), running.said()];
+    for (const folder of [root]) {
+      for (const path of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
+        const full = join(folder, path);
+        try {
+          everything.push(readFileSync(full, 'latin1'));
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code !== 'EISDIR') throw error;
+        }
+      }
+    }
+    expect(everything.join('\n')).not.toContain(KEY);
+  });
+});
