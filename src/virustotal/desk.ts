@@ -1,0 +1,262 @@
+import { createHmac, randomBytes, randomUUID } from 'node:crypto';
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from '../clock.js';
+import { systemCodeOf } from '../errors.js';
+import { jsonFile, setAside, writeFileDurably } from '../storage/json-file.js';
+import { isAlive, type ProcessIdentity, thisProcess, withLock } from '../storage/lock.js';
+import { isOfThisHost, processIdentityFromJson } from '../storage/process-identity.js';
+import { storageError } from '../storage/storage-error.js';
+import {
+  block,
+  EMPTY_LEDGER,
+  type LedgerState,
+  type Limits,
+  ledgerAfterLoss,
+  ledgerFromJson,
+  MAX_LEASE_MS,
+  type Purpose,
+  type SpentWindow,
+  spend,
+  type Usage,
+  usageOf,
+} from './ledger.js';
+
+/** Where the desk keeps its books, and whose they are. */
+export interface DeskOptions {
+  /** The cache folder that all processes share; it is made if it is missing. */
+  readonly folder: string;
+  /** The ledger is kept per host and key. The key is stored nowhere: the file's name is a salted fingerprint of both. */
+  readonly host: string;
+  readonly key: string;
+  readonly limits: Limits;
+  readonly purpose: Purpose;
+  readonly clock: Clock;
+  /** Told the new place of a ledger that could not be read. Its minute counts as full; the day and month are counted anew. */
+  readonly onCorrupt: (setAsidePath: string) => void;
+}
+
+/** Whether a question may leave now. */
+export type Admission =
+  /** It is spent and claimed. The request has to leave at once. */
+  | { readonly kind: 'granted' }
+  /** Somebody else has asked it since. */
+  | { readonly kind: 'answered_meanwhile' }
+  /** Another process, or another desk of this one, is asking it. */
+  | { readonly kind: 'claimed_by_another' }
+  | { readonly kind: 'wait'; readonly ms: number }
+  | { readonly kind: 'spent'; readonly window: SpentWindow; readonly resumesAt: Date };
+
+/** Where every question to VirusTotal is admitted, over all processes on the machine that share the folder. */
+export interface Desk {
+  /**
+   * Spends one request and claims the hash, or says why not, in one step that no other process can come between. `isAnswered` is
+   * asked inside that step, unless the hash is claimed already. A hash that this desk has claimed is spent again and stays claimed.
+   * Calls made at the same time share one step. Throws StorageError.
+   */
+  admit(hash: string, isAnswered: (hash: string) => Promise<boolean>): Promise<Admission>;
+  /** Gives up the claim on a hash: its answer is in the cache, or there will be none. Throws StorageError. */
+  release(hash: string): Promise<void>;
+  /** Notes VirusTotal's word that nothing is left until `until`, for all processes. Throws StorageError. */
+  block(window: SpentWindow, until: Date): Promise<void>;
+  /** What is used and left. Throws StorageError. */
+  usage(): Promise<Usage>;
+  /** Gives up all claims of this desk. Throws StorageError. */
+  close(): Promise<void>;
+}
+
+/** A hash that is being asked, by whom and since when. */
+interface Claim {
+  readonly hash: string;
+  readonly desk: string;
+  readonly owner: ProcessIdentity;
+  readonly claimedAtMs: number;
+}
+
+/** What is stored per host and key. */
+interface Books {
+  readonly ledger: LedgerState;
+  readonly claims: readonly Claim[];
+}
+
+/** Far more than all processes of a machine can be asking at once. */
+const MAX_CLAIMS = 10_000;
+
+/** A process of another host can't be watched: after this long its claim is void. A question with all its retries takes less. */
+const MAX_FOREIGN_CLAIM_MS = 30 * 60 * 1000;
+
+/** Room for writing the books and for setting up a connection; a slower disk makes it longer. */
+const LEASE_MS = 1000;
+
+const SALT_BYTES = 32;
+
+/** One change of the books; `run` gets them as they are and returns them as they shall be (the same object for no change). */
+interface Step {
+  readonly run: (books: Books) => Promise<Books> | Books;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Opens the desk of one host and key. Throws StorageError if the folder can't be used. */
+export async function openDesk(options: DeskOptions): Promise<Desk> {
+  const { limits, purpose, clock } = options;
+  const folder = join(options.folder, 'ledger');
+  let isLost = false;
+  const onCorrupt = (setAsidePath: string): void => {
+    isLost = true;
+    options.onCorrupt(setAsidePath);
+  };
+  const name = await fingerprint(folder, `${options.host}\n${options.key}`, onCorrupt);
+  const file = jsonFile(join(folder, `${name}.json`), booksFromJson, onCorrupt);
+  const desk = randomUUID();
+  const claimed = new Set<string>();
+  let waiting: Step[] = [];
+  let isRunning = false;
+  let leaseMs = LEASE_MS;
+
+  /** Runs steps in their order, all that wait under one lock and with one write: so thousands of questions a minute are possible. */
+  async function runSteps(): Promise<void> {
+    if (isRunning) return;
+    isRunning = true;
+    while (waiting.length > 0) {
+      let steps: readonly Step[] = [];
+      try {
+        await withLock(folder, name, async () => {
+          steps = waiting;
+          waiting = [];
+          const stored = (await file.read()) ?? freshBooks();
+          let books = withLiveClaims(stored, clock.now());
+          for (const step of steps) books = await step.run(books);
+          if (books !== stored || isLost) await file.write(books);
+          isLost = false;
+        });
+        for (const step of steps) step.resolve();
+      } catch (error) {
+        // Without the lock nothing was taken over yet; nobody may wait for ever.
+        const failed = steps.length > 0 ? steps : waiting;
+        if (steps.length === 0) waiting = [];
+        for (const step of failed) step.reject(error);
+      }
+    }
+    isRunning = false;
+  }
+
+  function change(run: Step['run']): Promise<void> {
+    return new Promise((resolve, reject) => {
+      waiting.push({ run, resolve, reject });
+      void runSteps();
+    });
+  }
+
+  function freshBooks(): Books {
+    return { ledger: isLost ? ledgerAfterLoss(clock.now(), limits) : EMPTY_LEDGER, claims: [] };
+  }
+
+  return {
+    admit: async (hash, isAnswered) => {
+      for (;;) {
+        let admission: Admission = { kind: 'claimed_by_another' };
+        let leaseEndsAt: Date | undefined;
+        await change(async (books) => {
+          const claim = books.claims.find((other) => other.hash === hash);
+          if (claim !== undefined && claim.desk !== desk) return books;
+          if (claim === undefined && (await isAnswered(hash))) {
+            admission = { kind: 'answered_meanwhile' };
+            return books;
+          }
+          const now = clock.now();
+          const { decision, state } = spend(books.ledger, { now, limits, purpose, leaseMs });
+          if (decision.kind !== 'granted') {
+            admission = decision;
+            return state === books.ledger ? books : { ...books, ledger: state };
+          }
+          leaseEndsAt = decision.leaseEndsAt;
+          admission = { kind: 'granted' };
+          const own: Claim = { hash, desk, owner: thisProcess(), claimedAtMs: now.getTime() };
+          return { ledger: state, claims: claim === undefined ? [...books.claims, own] : books.claims };
+        });
+        if (leaseEndsAt === undefined) return admission;
+        claimed.add(hash);
+        if (clock.now() <= leaseEndsAt) return admission;
+        // A disk slower than the lease: this request counts as spent and may not leave any more. The next lease is longer.
+        if (leaseMs >= MAX_LEASE_MS) throw storageError('write in time', folder, new Error('the disk is too slow'));
+        leaseMs = Math.min(leaseMs * 3, MAX_LEASE_MS);
+      }
+    },
+    release: async (hash) => {
+      if (!claimed.delete(hash)) return;
+      await change((books) => withoutClaims(books, (claim) => claim.desk === desk && claim.hash === hash));
+    },
+    block: (window, until) =>
+      change((books) => {
+        const ledger = block(books.ledger, window, until);
+        return ledger === books.ledger ? books : { ...books, ledger };
+      }),
+    usage: async () => {
+      let usage = usageOf(EMPTY_LEDGER, clock.now(), limits, purpose);
+      await change((books) => {
+        usage = usageOf(books.ledger, clock.now(), limits, purpose);
+        return books;
+      });
+      return usage;
+    },
+    close: async () => {
+      if (claimed.size === 0) return;
+      claimed.clear();
+      await change((books) => withoutClaims(books, (claim) => claim.desk === desk));
+    },
+  };
+}
+
+/** Without the claims of processes that have died: nobody will answer them. */
+function withLiveClaims(books: Books, now: Date): Books {
+  const isOld = (claim: Claim): boolean => Math.abs(now.getTime() - claim.claimedAtMs) > MAX_FOREIGN_CLAIM_MS;
+  return withoutClaims(books, (claim) => (isOfThisHost(claim.owner) ? !isAlive(claim.owner) : isOld(claim)));
+}
+
+function withoutClaims(books: Books, isGone: (claim: Claim) => boolean): Books {
+  const claims = books.claims.filter((claim) => !isGone(claim));
+  return claims.length === books.claims.length ? books : { ...books, claims };
+}
+
+/** A name for host and key that tells nothing of them: the salt never leaves this folder. */
+async function fingerprint(folder: string, text: string, onCorrupt: (setAsidePath: string) => void): Promise<string> {
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const salt = await withLock(folder, 'salt', () => readOrMakeSalt(join(folder, 'salt'), onCorrupt));
+    return createHmac('sha256', salt).update(text).digest('hex').slice(0, 32);
+  } catch (error) {
+    throw storageError('use', folder, error);
+  }
+}
+
+async function readOrMakeSalt(path: string, onCorrupt: (setAsidePath: string) => void): Promise<Buffer> {
+  try {
+    const salt = await readFile(path);
+    if (salt.length === SALT_BYTES) return salt;
+    // With another salt no ledger here is found again, so this is as bad as a corrupt one.
+    onCorrupt(await setAside(path));
+  } catch (error) {
+    if (systemCodeOf(error) !== 'ENOENT') throw error;
+  }
+  const salt = randomBytes(SALT_BYTES);
+  await writeFileDurably(path, salt);
+  return salt;
+}
+
+function booksFromJson(json: unknown): Books | undefined {
+  if (typeof json !== 'object' || json === null) return undefined;
+  const { ledger: ledgerJson, claims: claimsJson } = json as { readonly [name: string]: unknown };
+  const ledger = ledgerFromJson(ledgerJson);
+  if (ledger === undefined || !Array.isArray(claimsJson) || claimsJson.length > MAX_CLAIMS) return undefined;
+  const claims = claimsJson.map(claimFromJson).filter((claim) => claim !== undefined);
+  return claims.length === claimsJson.length ? { ledger, claims } : undefined;
+}
+
+function claimFromJson(json: unknown): Claim | undefined {
+  if (typeof json !== 'object' || json === null) return undefined;
+  const { hash, desk, owner: ownerJson, claimedAtMs } = json as { readonly [name: string]: unknown };
+  const owner = processIdentityFromJson(ownerJson);
+  if (typeof hash !== 'string' || typeof desk !== 'string' || typeof claimedAtMs !== 'number') return undefined;
+  return owner === undefined ? undefined : { hash, desk, owner, claimedAtMs };
+}
