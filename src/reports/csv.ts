@@ -1,0 +1,65 @@
+import { escapeControls } from '../terminal.js';
+import type { CountedValues, Report, ReportedFile } from './report.js';
+import { describeVerdict } from './wording.js';
+
+/** Cells of spreadsheets hold 32,767 characters. */
+const MAX_CELL_CHARACTERS = 32_000;
+
+const BYTE_ORDER_MARK = '\ufeff';
+
+/** The columns and what each says of a file. Only `flagged` and `unknown` files have rows. */
+const COLUMNS: readonly (readonly [name: string, cell: (file: ReportedFile) => string | number | undefined])[] = [
+  ['verdict', ({ file }) => file.verdict],
+  ['detections', ({ file }) => file.detections],
+  ['engines', ({ file }) => file.engines],
+  ['statement', ({ file }) => describeVerdict(file)],
+  ['label', ({ file }) => file.label],
+  ['image', ({ image }) => image],
+  ['sha256', ({ file }) => file.hashes.sha256],
+  ['sha1', ({ file }) => file.hashes.sha1],
+  ['md5', ({ file }) => file.hashes.md5],
+  ['executions', ({ executions }) => executions],
+  ['host_count', ({ hostCount }) => hostCount],
+  ['hosts', ({ hosts }) => joined(hosts)],
+  ['users', ({ users }) => joined(users)],
+  ['parents', ({ parents }) => joined(parents)],
+  ['command_lines', ({ commandLines }) => joined(commandLines)],
+  ['first_run', ({ firstRun }) => firstRun?.toISOString()],
+  ['last_run', ({ lastRun }) => lastRun?.toISOString()],
+  ['first_submission', ({ file }) => file.firstSubmission?.toISOString()],
+  ['last_analysis', ({ file }) => file.lastAnalysis?.toISOString()],
+  ['checked_at', ({ file }) => file.checkedAt?.toISOString()],
+  ['stale', ({ file }) => (file.stale ? 'yes' : '')],
+  ['flags', ({ file }) => file.flags.join(' ')],
+  ['link', ({ file }) => file.link],
+];
+
+/**
+ * Findings, worst first, then unknown files, rarest first: one row each, RFC 4180 with a byte order mark, which spreadsheets need
+ * to see UTF-8. No cell can start a formula, and control characters are visible.
+ */
+export function renderCsv(report: Report): string {
+  const rows = [...report.findings, ...report.leads].map((file) => COLUMNS.map(([, cell]) => csvCell(cell(file))));
+  const lines = [COLUMNS.map(([name]) => name), ...rows].map((cells) => `${cells.join(',')}\r\n`);
+  return BYTE_ORDER_MARK + lines.join('');
+}
+
+/** Values a line each within the cell, with a mark where some are missing. */
+function joined({ listed, unlistedExecutions }: CountedValues): string {
+  const more = unlistedExecutions > 0 && listed.length > 0 ? [`(and others, ${unlistedExecutions} executions)`] : [];
+  return [...listed.map(({ value }) => escapeControls(value)), ...more].join('\n');
+}
+
+/** First characters that make a spreadsheet take a cell for a formula, their full-width forms included. */
+const FORMULA_START = /^[\s]*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/;
+/** The same behind what a spreadsheet of another country takes for the separator of cells. */
+const FORMULA_AFTER_SEPARATOR = /([;\t\n]\s*)([=+\-@\uff1d\uff0b\uff0d\uff20])/g;
+
+/** One quoted cell; a text that a spreadsheet would run as a formula gets an apostrophe in front, so that it is shown instead. */
+export function csvCell(value: string | number | undefined): string {
+  if (value === undefined) return '';
+  if (typeof value === 'number') return String(value);
+  const text = value.split('\n').map(escapeControls).join('\n').slice(0, MAX_CELL_CHARACTERS);
+  const harmless = text.replace(FORMULA_AFTER_SEPARATOR, "$1'$2");
+  return `"${(FORMULA_START.test(harmless) ? `'${harmless}` : harmless).replaceAll('"', '""')}"`;
+}
