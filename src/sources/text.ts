@@ -4,7 +4,7 @@ import { lookupKeyOf } from '../hash.js';
 import type { ByteReader } from './byte-reader.js';
 import { type LineVisitor, MAX_RECORD_BYTES, readLines } from './lines.js';
 import { asRecordView, fileHashesOf } from './record-view.js';
-import { TEXT_LAYOUTS, type TextLayout } from './text/layouts.js';
+import { findLayout, type TextLayout } from './text/layouts.js';
 import { decodeRecord } from './text/record.js';
 
 /**
@@ -35,10 +35,6 @@ export async function readText(reader: ByteReader, wanted: WantedRecords, receiv
   await readLines(reader, records);
   records.finish();
   await receiver.onBlockEnd();
-}
-
-function findLayout(line: string, previous: string): TextLayout | undefined {
-  return TEXT_LAYOUTS.find((layout) => layout.startOf(line, previous) !== undefined);
 }
 
 /** Gathers lines to records and hands the wanted ones over. */

@@ -138,18 +138,15 @@ const snare: TextLayout = {
 };
 
 /** All layouts, the more particular starts first. */
-export const TEXT_LAYOUTS: readonly TextLayout[] = [
-  wevtutil,
-  eventViewer,
-  splunkClassic,
-  formatList,
-  ossec,
-  snare,
-  messages,
-];
+const TEXT_LAYOUTS: readonly TextLayout[] = [wevtutil, eventViewer, splunkClassic, formatList, ossec, snare, messages];
+
+/** The layout in which a record starts here, or undefined. */
+export function findLayout(line: string, previous: string): TextLayout | undefined {
+  return TEXT_LAYOUTS.find((layout) => layout.startOf(line, previous) !== undefined);
+}
 
 /** Reads the lines of one event in Splunk's raw form; the date above may be among them or not. */
-export function readSplunkClassic(lines: readonly string[]): TextRecord {
+function readSplunkClassic(lines: readonly string[]): TextRecord {
   const values = new Map<string, string>();
   let message: string | undefined;
   for (const [index, line] of lines.entries()) {
@@ -227,4 +224,16 @@ function splitXml(lines: readonly string[]): Pick<TextRecord, 'message' | 'xml'>
     message: lines.slice(0, hasHeading ? start - 1 : start).join('\n'),
     xml: lines.slice(start).join('\n'),
   };
+}
+
+/** Reads a text that is one record in any of the layouts; undefined if it is in none. */
+export function readSingleRecord(text: string): TextRecord | undefined {
+  const lines = text.split(/\r?\n/);
+  let previous = '';
+  for (const [index, line] of lines.entries()) {
+    const layout = findLayout(line, previous);
+    if (layout !== undefined) return layout.read(lines.slice(index));
+    previous = line;
+  }
+  return undefined;
 }
