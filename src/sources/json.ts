@@ -1,0 +1,183 @@
+import type { ByteWriter } from '../byte-writer.js';
+import { LogError, type Reject } from '../errors.js';
+import type { RecordReceiver, RecordView, SysmonEvent, WantedRecords } from '../event.js';
+import type { FileHashes } from '../hash.js';
+import type { ByteReader } from './byte-reader.js';
+import { VERDICT_MEMBER, writeObjectBody } from './json/body.js';
+import { isWrapper, readValues, type ValuePlace, type ValueVisitor } from './json/framing.js';
+import { Layouts } from './json/layouts.js';
+import { isObject, type JsonObject } from './json/members.js';
+import { isBulkAction, type RecognisedEvent, type Recognition, recognise } from './json/recognise.js';
+
+/** How a JSON log is read. */
+export interface JsonReadingOptions {
+  /** Parses every line, also those whose layout is known and whose id is not wanted. Nothing but speed depends on it. */
+  readonly parsesEveryLine?: boolean;
+}
+
+/**
+ * Reads Sysmon's events from UTF-8 JSON of any layout and any known tool: lines, pretty objects, arrays, wrapped arrays.
+ * Rejects with LogError NOT_A_LOG where nothing in it is a JSON value, and where reading or the receiver fails.
+ */
+export async function readJson(
+  reader: ByteReader,
+  wanted: WantedRecords,
+  receiver: RecordReceiver,
+  options: JsonReadingOptions = {},
+): Promise<void> {
+  const source = new JsonSource(wanted, receiver, options.parsesEveryLine ?? false);
+  await readValues(reader, source);
+  if (source.isForeign()) throw new LogError('NOT_A_LOG', 'no JSON value in it');
+}
+
+/** Sysmon's event in one parsed record, written by whatever tool, or undefined. */
+export function decodeJsonRecord(record: JsonObject): SysmonEvent | undefined {
+  return recognise(record)?.event?.decode();
+}
+
+/** Whether the first bytes of a log, as UTF-8, look like JSON: an object, an array of objects, or evtx_dump's heading before one. */
+export function looksLikeJson(head: Buffer): boolean {
+  const text = head.toString('utf8', 0, MAX_SIGN_BYTES).replace(/^\uFEFF/, '');
+  if (/^[\s,\0]*(?:null\s+)*(?:Record \d+\s+)?(?:\{\s*(?:["}]|$)|\[\s*(?:[{\]]|$))/.test(text)) return true;
+  // A rotated log may start inside a line.
+  const lines = text.split(/\r?\n/).slice(1, -1);
+  return lines.length > 0 && lines.every((line) => line === '' || /^\{\s*".*\}\s*$/.test(line));
+}
+
+/** Long enough for two of the longest lines seen. */
+const MAX_SIGN_BYTES = 64 * 1024;
+
+/** Takes the values of one log and hands on what is Sysmon's. */
+class JsonSource implements ValueVisitor {
+  readonly #wantedIds: ReadonlySet<number>;
+  readonly #receiver: RecordReceiver;
+  readonly #parsesEveryLine: boolean;
+  readonly #layouts = new Layouts();
+  /** Ids of the records written per rule that were handed on, by computer and channel. */
+  readonly #seenPerRule = new Map<string, Set<string>>();
+  #others = 0;
+  #hasValue = false;
+  #rejects = 0;
+
+  constructor(wanted: WantedRecords, receiver: RecordReceiver, parsesEveryLine: boolean) {
+    this.#wantedIds = wanted.eventIds;
+    this.#receiver = receiver;
+    this.#parsesEveryLine = parsesEveryLine;
+  }
+
+  /** Whether there was something, and none of it a JSON value. */
+  isForeign(): boolean {
+    return !this.#hasValue && this.#rejects > 0;
+  }
+
+  isOtherLine(bytes: Buffer, start: number, end: number): boolean {
+    if (this.#parsesEveryLine) return false;
+    const eventId = this.#layouts.eventIdOf(bytes, start, end);
+    if (eventId === undefined || this.#wantedIds.has(eventId)) return false;
+    this.#others += 1;
+    return true;
+  }
+
+  onLine(line: Buffer, _place: ValuePlace): boolean {
+    const record = parseObject(line);
+    if (record === undefined) return false;
+    const recognition = recognise(record);
+    if (recognition === undefined && isWrapper(record)) return false;
+    if (recognition?.idPath !== undefined) this.#layouts.learn(line, record, recognition.idPath);
+    this.#take(line, record, recognition);
+    return true;
+  }
+
+  onObject(object: Buffer, place: ValuePlace): void {
+    const record = parseObject(object);
+    if (record !== undefined) {
+      this.#take(object, record, recognise(record));
+      return;
+    }
+    this.onReject({ code: 'BAD_JSON', message: 'not JSON', record: String(place.number), offset: place.offset });
+  }
+
+  onOtherValue(): void {
+    this.#hasValue = true;
+    this.#others += 1;
+  }
+
+  onReject(reject: Reject): void {
+    // A value that is cut or too large is JSON as far as it goes.
+    if (reject.code === 'BAD_JSON') this.#rejects += 1;
+    else this.#hasValue = true;
+    this.#receiver.onReject(reject);
+  }
+
+  onNote(note: string): void {
+    this.#receiver.onNote(note);
+  }
+
+  async onBlockEnd(): Promise<void> {
+    if (this.#others > 0) this.#receiver.onOther(this.#others);
+    this.#others = 0;
+    await this.#receiver.onBlockEnd();
+  }
+
+  #take(bytes: Buffer, record: JsonObject, recognition: Recognition | undefined): void {
+    this.#hasValue = true;
+    const event = recognition?.event;
+    if (event === undefined || !this.#wantedIds.has(event.eventId)) {
+      if (recognition !== undefined || !isBulkAction(record)) this.#others += 1;
+      return;
+    }
+    if (event.isPerRule && this.#wasSeen(event.decode())) {
+      this.#receiver.onDuplicate();
+      return;
+    }
+    this.#receiver.onEvent(new JsonRecord(bytes, record, event));
+  }
+
+  #wasSeen({ computer = '', channel = '', recordId }: SysmonEvent): boolean {
+    if (recordId === undefined) return false;
+    const log = `${computer}\n${channel}`;
+    const seen = this.#seenPerRule.get(log) ?? new Set();
+    this.#seenPerRule.set(log, seen);
+    if (seen.has(recordId)) return true;
+    seen.add(recordId);
+    return false;
+  }
+}
+
+/** A record as it stands in the log's buffer. */
+class JsonRecord implements RecordView {
+  readonly eventId: number;
+  readonly #bytes: Buffer;
+  readonly #record: JsonObject;
+  readonly #event: RecognisedEvent;
+
+  constructor(bytes: Buffer, record: JsonObject, event: RecognisedEvent) {
+    this.eventId = event.eventId;
+    this.#bytes = bytes;
+    this.#record = record;
+    this.#event = event;
+  }
+
+  get hashes(): FileHashes {
+    return this.#event.hashes();
+  }
+
+  writeBody(out: ByteWriter): void {
+    writeObjectBody(this.#bytes, Object.hasOwn(this.#record, VERDICT_MEMBER), out);
+  }
+
+  decode(): SysmonEvent {
+    return this.#event.decode();
+  }
+}
+
+/** The object in `bytes`, or undefined where they are not one JSON object. */
+function parseObject(bytes: Buffer): JsonObject | undefined {
+  try {
+    const value: unknown = JSON.parse(bytes.toString('utf8'));
+    return isObject(value) ? value : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,401 @@
+import { isSysmonProvider, PROCESS_CREATION, type SysmonEvent } from '../../event.js';
+import type { FileHashes } from '../../hash.js';
+import { asSysmonEvent, type EventXml, readEventXml } from '../event-xml.js';
+import { parseMessage } from '../message.js';
+import { fileHashesOf } from '../record-view.js';
+import { CONTAINERS, DIALECTS, type Dialect, ENVELOPES, type Envelope, FLAT, TEXT_PATHS } from './dialects.js';
+import { addField, allFields, type EventData, flatFields, parseEmbedded } from './event-data.js';
+import {
+  idAt,
+  idOf,
+  isObject,
+  type JsonObject,
+  nest,
+  objectAt,
+  type Path,
+  respell,
+  textAt,
+  valueAt,
+} from './members.js';
+import { toIsoUtc } from './time.js';
+
+/** What a JSON object is, once a dialect has claimed it. */
+export interface Recognition {
+  /** Sysmon's event in it; undefined where it is another provider's. */
+  readonly event?: RecognisedEvent;
+  /**
+   * The way down to the id that decided. Only there where a record with the same members up to that place is claimed the same way
+   * whatever stands behind it, so that another id there says enough.
+   */
+  readonly idPath?: Path;
+}
+
+/** A record that holds one of Sysmon's events. */
+export interface RecognisedEvent {
+  readonly eventId: number;
+  /** Whether the tool may write the same event again, for another of its rules. */
+  readonly isPerRule: boolean;
+  hashes(): FileHashes;
+  decode(): SysmonEvent;
+}
+
+/** Envelopes within envelopes that are opened: a hit whose document holds another tool's record as text. */
+const MAX_ENVELOPES = 3;
+
+const SYSMON_GUIDS: ReadonlySet<string> = new Set([
+  '5770385f-c22a-43e0-bf4c-06f5698ffbd9',
+  'ff032593-a8d3-4f13-b0d6-01fc615a0f97',
+]);
+
+/** hayabusa abbreviates channels. */
+const SYSMON_CHANNEL = /^(?:(?:Microsoft-Windows|Linux)-)?Sysmon(?:\/Operational)?$/i;
+const ABBREVIATED_CHANNEL = 'Sysmon';
+const WINDOWS_CHANNEL = 'Microsoft-Windows-Sysmon/Operational';
+
+/** Fields that no other event has together, where nothing else says whose it is. */
+const PROCESS_CREATION_FIELDS = ['ProcessGuid', 'Image', 'CommandLine', 'ParentProcessGuid'] as const;
+const PROCESS_FIELDS = ['ProcessGuid', 'SourceProcessGuid', 'SourceProcessGUID'] as const;
+
+const DIALECTS_BY_MEMBER = groupByMember(DIALECTS, ({ members }) => members);
+const ENVELOPES_BY_MEMBER = groupByMember(ENVELOPES, ({ member }) => [member]);
+
+/** Every name that is looked for, by itself in lower case; where spellings differ in case alone, the first counts. */
+const NAME_BY_LOWER_CASE: ReadonlyMap<string, string> = new Map(
+  [
+    ...DIALECTS.flatMap(({ members, eventId, provider, channel, computer, recordId, timeCreated, message = [] }) => [
+      ...members,
+      ...[eventId, provider, channel, computer, recordId, timeCreated, message].flat(2),
+    ]),
+    ...ENVELOPES.map(({ member }) => member),
+    ...CONTAINERS,
+    ...allFields(),
+  ]
+    .reverse()
+    .map((name) => [name.toLowerCase(), name]),
+);
+
+/** Other ways to spell names, tried where no member gave a dialect away. */
+const RESPELLINGS: readonly ((record: JsonObject) => JsonObject | undefined)[] = [
+  (record) => nest(record, '.'),
+  withoutPrefixes,
+  (record) => respell(record, (name) => NAME_BY_LOWER_CASE.get(name.toLowerCase()) ?? name),
+];
+
+const BULK_ACTIONS: ReadonlySet<string> = new Set(['index', 'create', 'update', 'delete']);
+const BULK_ACTION_MEMBER = /^(?:_\w+|pipeline|routing|require_alias|retry_on_conflict|dynamic_templates)$/;
+
+/**
+ * Tells what a record is: by its members, of which the first that gives a dialect away decides; then by the same members as other tools
+ * spell them; last by a text in it that is an event. Undefined where nothing claims it.
+ */
+export function recognise(record: JsonObject): Recognition | undefined {
+  return recogniseRecord(record, 0);
+}
+
+/** Whether an object is an action line of an Elasticsearch bulk body, which only says what to do with the document behind it. */
+export function isBulkAction(record: JsonObject): boolean {
+  const [name, ...others] = Object.keys(record);
+  if (name === undefined || others.length > 0 || !BULK_ACTIONS.has(name)) return false;
+  const action = record[name];
+  return isObject(action) && Object.keys(action).every((member) => BULK_ACTION_MEMBER.test(member));
+}
+
+function recogniseRecord(record: JsonObject, envelopes: number): Recognition | undefined {
+  const claimed = recogniseMembers(record, envelopes);
+  if (claimed !== undefined) return claimed;
+  for (const spellAnew of RESPELLINGS) {
+    const respelled = spellAnew(record);
+    const recognition = respelled && recogniseMembers(respelled, envelopes);
+    if (recognition !== undefined) return withoutIdPath(recognition);
+  }
+  return recogniseTexts(record, envelopes) ?? recogniseShape(record);
+}
+
+function recogniseMembers(record: JsonObject, envelopes: number): Recognition | undefined {
+  let isFirst = true;
+  for (const member of Object.keys(record)) {
+    const dialects = DIALECTS_BY_MEMBER.get(member) ?? [];
+    const opened = ENVELOPES_BY_MEMBER.get(member) ?? [];
+    if (dialects.length + opened.length === 0) continue;
+    for (const dialect of dialects) {
+      const recognition = recogniseDialect(record, dialect);
+      if (recognition !== undefined) return isFirst ? recognition : withoutIdPath(recognition);
+    }
+    for (const envelope of opened) {
+      const recognition = openEnvelope(record, envelope, envelopes);
+      if (recognition !== undefined) return isFirst ? recognition : withoutIdPath(recognition);
+    }
+    isFirst = false;
+  }
+  return undefined;
+}
+
+function withoutIdPath({ event }: Recognition): Recognition {
+  return event === undefined ? {} : { event };
+}
+
+function recogniseDialect(record: JsonObject, dialect: Dialect): Recognition | undefined {
+  if (dialect.matches?.(record) === false) return undefined;
+  const eventId = idAt(record, dialect.eventId) ?? dialect.impliedEventId?.(record);
+  if (eventId === undefined) return undefined;
+  const [firstPath] = dialect.eventId;
+  const idPath = firstPath !== undefined && idOf(valueAt(record, firstPath)) === eventId ? { idPath: firstPath } : {};
+  const event = new DialectEvent(record, dialect, eventId);
+  return event.isSysmons() ? { event, ...idPath } : idPath;
+}
+
+function openEnvelope(record: JsonObject, envelope: Envelope, envelopes: number): Recognition | undefined {
+  if (envelopes >= MAX_ENVELOPES || envelope.matches?.(record) === false) return undefined;
+  const steps = [envelope.member, ...envelope.inside];
+  const inner = objectAt(record, steps);
+  const recognition = inner && recogniseRecord(inner, envelopes + 1);
+  if (recognition === undefined) return undefined;
+  const { event, idPath } = recognition;
+  return {
+    ...(event && { event: envelope.isPerRule ? perRule(event) : event }),
+    ...(idPath && { idPath: [...steps, ...idPath] }),
+  };
+}
+
+function perRule(event: RecognisedEvent): RecognisedEvent {
+  return { eventId: event.eventId, isPerRule: true, hashes: () => event.hashes(), decode: () => event.decode() };
+}
+
+/** An event whose fields a dialect finds; each part is read when it is asked for, and once. */
+class DialectEvent implements RecognisedEvent {
+  readonly eventId: number;
+  readonly isPerRule: boolean;
+  readonly #record: JsonObject;
+  readonly #dialect: Dialect;
+  readonly #provider: string | undefined;
+  readonly #channel: string | undefined;
+  #fields: EventData | undefined;
+  #decoded: SysmonEvent | undefined;
+
+  constructor(record: JsonObject, dialect: Dialect, eventId: number) {
+    this.#record = record;
+    this.#dialect = dialect;
+    this.eventId = eventId;
+    this.isPerRule = dialect.isPerRule ?? false;
+    this.#provider = textAt(record, dialect.provider);
+    this.#channel = textAt(record, dialect.channel);
+  }
+
+  /** The provider decides, without one the channel, without both the shape of the event. */
+  isSysmons(): boolean {
+    if (this.#provider !== undefined) return isSysmonProvider(this.#provider) || isSysmonAlias(this.#provider);
+    if (this.#channel !== undefined) return SYSMON_CHANNEL.test(this.#channel);
+    if (hasSysmonShape(this.#ownFields(), this.eventId)) return true;
+    const message = this.#textAt(this.#dialect.message);
+    return message !== undefined && parseMessage(bareMessage(message))?.eventId === this.eventId;
+  }
+
+  hashes(): FileHashes {
+    const hashes = fileHashesOf({ eventId: this.eventId, data: this.#ownFields() });
+    return Object.keys(hashes).length > 0 ? hashes : fileHashesOf(this.decode());
+  }
+
+  decode(): SysmonEvent {
+    this.#decoded ??= this.#decode();
+    return this.#decoded;
+  }
+
+  #decode(): SysmonEvent {
+    const data = new Map(this.#ownFields());
+    const copy = this.#eventInXml();
+    for (const [name, value] of copy?.data ?? []) addField(data, name, value);
+    addMessageFields(data, this.eventId, this.#textAt(this.#dialect.message));
+    const dialect = this.#dialect;
+    const recordId = this.#textAt(dialect.recordId);
+    const timeCreated = this.#textAt(dialect.timeCreated);
+    const provider = this.#provider !== undefined && isSysmonProvider(this.#provider) ? this.#provider : copy?.provider;
+    return {
+      eventId: this.eventId,
+      recordId: recordId !== undefined && /^\d{1,20}$/.test(recordId) ? recordId : copy?.recordId,
+      provider,
+      channel: this.#channel === ABBREVIATED_CHANNEL ? WINDOWS_CHANNEL : (this.#channel ?? copy?.channel),
+      computer: this.#textAt(dialect.computer) ?? copy?.computer,
+      timeCreated: (timeCreated && toIsoUtc(timeCreated, dialect.isUtc ?? false)) ?? copy?.timeCreated,
+      data,
+    };
+  }
+
+  #ownFields(): EventData {
+    this.#fields ??= this.#dialect.data(this.#record, this.eventId);
+    return this.#fields;
+  }
+
+  /** The same event where the record has it as XML once more. */
+  #eventInXml(): SysmonEvent | undefined {
+    const xml = this.#textAt(this.#dialect.xml)?.trimStart();
+    if (xml === undefined || !xml.startsWith('<')) return undefined;
+    const event = readEventXml(xml);
+    return event?.eventId === this.eventId ? asSysmonEvent(event) : undefined;
+  }
+
+  #textAt(paths: readonly Path[] = []): string | undefined {
+    return textAt(this.#record, paths);
+  }
+}
+
+/** Sysmon's provider by its GUID or the short name that Event Viewer shows. */
+function isSysmonAlias(provider: string): boolean {
+  const bare = provider.replace(/^\{|\}$/g, '').toLowerCase();
+  return bare === 'sysmon' || SYSMON_GUIDS.has(bare);
+}
+
+function hasSysmonShape(data: EventData, eventId: number): boolean {
+  if (eventId === PROCESS_CREATION) return PROCESS_CREATION_FIELDS.every((name) => data.has(name));
+  return data.has('UtcTime') && PROCESS_FIELDS.some((name) => data.has(name));
+}
+
+/** Adds what only the rendered text has. An insert that was not resolved when it was rendered (`%23`) says nothing. */
+function addMessageFields(data: EventData, eventId: number, message: string | undefined): void {
+  const rendered = message === undefined ? undefined : parseMessage(bareMessage(message));
+  if (rendered?.eventId !== eventId) return;
+  for (const [name, value] of rendered.fields) if (!/^%\d+$/.test(value)) addField(data, name, value);
+}
+
+/** A message without what tools put around it: Wazuh a pair of quotes, Splunk's text form a heading of `Name=value` lines. */
+function bareMessage(message: string): string {
+  if (message.startsWith('"') && message.endsWith('"')) return message.slice(1, -1);
+  const { body } = splitSplunkText(message);
+  return body;
+}
+
+/** Splunk's text form of a Windows event: a date, `Name=value` lines, of which the last, `Message`, goes on to the end. */
+function splitSplunkText(text: string): { readonly heading: ReadonlyMap<string, string>; readonly body: string } {
+  const heading = new Map<string, string>();
+  const messageStart = /^Message=/m.exec(text);
+  if (messageStart === null) return { heading, body: text };
+  for (const [, name, value] of text.slice(0, messageStart.index).matchAll(/^(\w+)=(.*)$/gm)) {
+    if (name !== undefined && value !== undefined) heading.set(name, value.trim());
+  }
+  return heading.size === 0
+    ? { heading, body: text }
+    : { heading, body: text.slice(messageStart.index + messageStart[0].length) };
+}
+
+/** The event stands in a text of the record. */
+function recogniseTexts(record: JsonObject, envelopes: number): Recognition | undefined {
+  for (const steps of TEXT_PATHS) {
+    const text = unprintableText(valueAt(record, steps))?.trim();
+    if (text === undefined || text === '') continue;
+    const recognition = text.startsWith('{') ? recogniseJsonText(text, envelopes) : recogniseText(record, text);
+    if (recognition !== undefined) return recognition;
+  }
+  return undefined;
+}
+
+/** journalctl writes a text that it takes for unprintable as an array of its bytes. */
+function unprintableText(value: unknown): string | undefined {
+  if (typeof value === 'string') return value;
+  if (!Array.isArray(value) || value.length === 0) return undefined;
+  const bytes = value as readonly unknown[];
+  return bytes.every((byte) => typeof byte === 'number')
+    ? Buffer.from(bytes as readonly number[]).toString('utf8')
+    : undefined;
+}
+
+function recogniseJsonText(text: string, envelopes: number): Recognition | undefined {
+  if (envelopes >= MAX_ENVELOPES) return undefined;
+  const inner = parseEmbedded(text);
+  const recognition = isObject(inner) ? recogniseRecord(inner, envelopes + 1) : undefined;
+  return recognition && withoutIdPath(recognition);
+}
+
+function recogniseText(record: JsonObject, text: string): Recognition | undefined {
+  const xml = xmlIn(text);
+  if (xml !== undefined) return recogniseXml(record, xml);
+  const { heading, body } = splitSplunkText(text);
+  const provider = heading.get('SourceName');
+  if (provider !== undefined && !isSysmonProvider(provider)) return {};
+  const rendered = parseMessage(bareMessage(body));
+  if (rendered === undefined) return undefined;
+  return recognised({
+    ...surroundingsOf(record),
+    eventId: rendered.eventId,
+    data: rendered.fields,
+    ...(provider !== undefined && { provider }),
+    ...(heading.has('LogName') && { channel: heading.get('LogName') }),
+    ...(heading.has('ComputerName') && { computer: heading.get('ComputerName') }),
+    ...(heading.has('RecordNumber') && { recordId: heading.get('RecordNumber') }),
+  });
+}
+
+/** The event in a text that is one, behind a syslog header or not; prose that only mentions one has lines before it. */
+function xmlIn(text: string): EventXml | undefined {
+  const start = /<(?:\w+:)?(?:Event|DataItem)[\s>]/.exec(text.slice(0, MAX_XML_START))?.index;
+  return start === undefined ? undefined : readEventXml(text.slice(start));
+}
+
+/** A syslog header, or an XML declaration, is shorter. */
+const MAX_XML_START = 512;
+
+function recogniseXml(record: JsonObject, xml: EventXml): Recognition {
+  const event = asSysmonEvent(xml);
+  if (event === undefined) return {};
+  const data = new Map(event.data);
+  addMessageFields(data, event.eventId, textAt(record, FLAT.message));
+  return recognised({ ...event, data });
+}
+
+/** No id, no message, nothing but the fields: home-made exports of process creations alone. */
+function recogniseShape(record: JsonObject): Recognition | undefined {
+  const data = flatFields(record, PROCESS_CREATION);
+  if (!hasSysmonShape(data, PROCESS_CREATION)) return undefined;
+  return recognised({ ...surroundingsOf(record), eventId: PROCESS_CREATION, data });
+}
+
+/** What a record says of the event's origin beside its text. */
+function surroundingsOf(record: JsonObject): Omit<SysmonEvent, 'eventId' | 'data'> {
+  const provider = textAt(record, FLAT.provider);
+  return {
+    recordId: textAt(record, FLAT.recordId),
+    provider: provider !== undefined && isSysmonProvider(provider) ? provider : undefined,
+    channel: textAt(record, FLAT.channel),
+    computer: textAt(record, FLAT.computer),
+    timeCreated: undefined,
+  };
+}
+
+function recognised(event: SysmonEvent): Recognition {
+  return {
+    event: { eventId: event.eventId, isPerRule: false, hashes: () => fileHashesOf(event), decode: () => event },
+  };
+}
+
+/** Graylog has Beats' members joined by `_` behind the name of the beat; GELF puts `_` in front of every name of its own. */
+function withoutPrefixes(record: JsonObject): JsonObject | undefined {
+  const holders = new Map<string, { [name: string]: unknown }>(
+    ['', 'winlog', 'event_data'].map((holder) => [holder, Object.create(null)]),
+  );
+  let isChanged = false;
+  for (const [name, value] of Object.entries(record)) {
+    const bare = name.replace(/^(?:winlogbeat|filebeat)?_/, '');
+    const [, beats = '', data = '', member = bare] = /^(winlog_)?(event_data_)?(.*)$/s.exec(bare) ?? [];
+    const holder = holders.get(data !== '' ? 'event_data' : beats !== '' ? 'winlog' : '');
+    if (holder !== undefined) holder[member] ??= value;
+    isChanged ||= member !== name;
+  }
+  if (!isChanged) return undefined;
+  const [members, winlog, eventData] = [...holders.values()];
+  if (winlog !== undefined && Object.keys(winlog).length > 0) winlog['event_data'] = eventData;
+  return {
+    ...members,
+    ...(Object.keys(winlog ?? {}).length > 0
+      ? { winlog, message: members?.['message'] ?? members?.['full_message'] }
+      : Object.keys(eventData ?? {}).length > 0 && { event_data: eventData }),
+  };
+}
+
+function groupByMember<Kind>(
+  kinds: readonly Kind[],
+  membersOf: (kind: Kind) => readonly string[],
+): ReadonlyMap<string, readonly Kind[]> {
+  const groups = new Map<string, Kind[]>();
+  for (const kind of kinds) {
+    for (const member of membersOf(kind)) groups.set(member, [...(groups.get(member) ?? []), kind]);
+  }
+  return groups;
+}
