@@ -40,11 +40,55 @@ const COMMA = 0x2c;
 /** Digits of one digest, in lower case. */
 const digits = Buffer.alloc(64);
 
+/** Lists remembered: 19 of 20 process creations repeat a list, and strings cost more than anything else here. */
+const MAX_REMEMBERED = 4096;
+/** The longest list Sysmon writes, all four algorithms and a NUL, takes 392 bytes. */
+const MAX_LIST_BYTES = 400;
+/** `MD5=` with its digits. */
+const MIN_LIST_BYTES = 72;
+
+interface RememberedList {
+  readonly bytes: DataView;
+  readonly hashes: FileHashes;
+}
+
+/** By a number mixed from some of its digits; of two lists with one number the later is remembered. */
+const remembered = new Map<number, RememberedList>();
+
 /**
  * Reads a `Hashes` value straight from its UTF-16LE bytes. Returns undefined unless it is of the ordinary form, known names in
  * capitals with whole digests between plain commas; `parseHashes` knows the others and agrees on this one.
  */
 export function readHashList(view: DataView, start: number, end: number): FileHashes | undefined {
+  const byteCount = end - start;
+  if (byteCount > MAX_LIST_BYTES || byteCount < MIN_LIST_BYTES) return parseHashList(view, start, end);
+  // Characters 10 to 25 are digits of the first digest, whichever it is.
+  let mix = view.getUint32(start + 20) ^ Math.imul(view.getUint32(start + 28), 0x9e37_79b1);
+  mix = Math.imul(mix ^ (mix >>> 15), 0x85eb_ca6b) ^ Math.imul(view.getUint32(start + 36), 0xc2b2_ae35);
+  const number = (mix ^ (mix >>> 13)) & 0x3fff_ffff;
+  const list = remembered.get(number);
+  if (list !== undefined && list.bytes.byteLength === byteCount && isSame(list.bytes, view, start)) return list.hashes;
+  const hashes = parseHashList(view, start, end);
+  if (hashes !== undefined) {
+    const bytes = new DataView(new ArrayBuffer(byteCount));
+    for (let at = 0; at < byteCount; at += 2) bytes.setUint16(at, view.getUint16(start + at));
+    if (remembered.size >= MAX_REMEMBERED) remembered.clear();
+    remembered.set(number, { bytes, hashes });
+  }
+  return hashes;
+}
+
+function isSame(bytes: DataView, view: DataView, start: number): boolean {
+  const { byteLength } = bytes;
+  let at = 0;
+  for (; at + 4 <= byteLength; at += 4) {
+    if (bytes.getUint32(at) !== view.getUint32(start + at)) return false;
+  }
+  return at === byteLength || bytes.getUint16(at) === view.getUint16(start + at);
+}
+
+/** The list as it stands there, whether or not it is known. */
+function parseHashList(view: DataView, start: number, end: number): FileHashes | undefined {
   const listEnd = trimNuls(view, start, end);
   const hashes: { -readonly [algorithm in HashAlgorithm]?: string } = {};
   let at = start;

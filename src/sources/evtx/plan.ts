@@ -17,13 +17,28 @@ import { isSysmonGuid } from './decode.js';
  * little more than the bytes that are wanted of it. What a plan cannot express has none, and is decoded the plain way.
  */
 
+/** Constant bytes of JSON, padded so that they can be read four at once. */
+export interface JsonBytes {
+  readonly view: DataView;
+  /** Without the padding. */
+  readonly length: number;
+}
+
+/** UTF-8 of a piece of JSON. */
+export function jsonBytes(json: string): JsonBytes {
+  const length = Buffer.byteLength(json);
+  const bytes = new Uint8Array(length + 4);
+  bytes.set(Buffer.from(json));
+  return { view: new DataView(bytes.buffer), length };
+}
+
 /** Where one value of the event comes from. */
 export interface Slot {
   /** Which substitution, or -1: `constant` then, or nothing at all. */
   readonly index: number;
   readonly constant: string | undefined;
   /** The constant as the inside of a JSON string. */
-  readonly constantJson: Buffer | undefined;
+  readonly constantJson: JsonBytes | undefined;
   /** Whether a null takes the element or attribute away, instead of leaving it empty. */
   readonly isOptional: boolean;
 }
@@ -49,7 +64,7 @@ export interface EventPlan {
 export interface FieldPlan {
   readonly name: string;
   readonly slot: Slot;
-  readonly nameJson: Buffer;
+  readonly nameJson: JsonBytes;
 }
 
 /** What the nested template of an EventData says. */
@@ -171,7 +186,7 @@ function compileSlot(content: readonly Content[], dependency: number): Slot | un
     if (part.kind !== 'text') return undefined;
     constant += part.text;
   }
-  return { ...EMPTY_SLOT, constant, constantJson: Buffer.from(JSON.stringify(constant).slice(1, -1)) };
+  return { ...EMPTY_SLOT, constant, constantJson: jsonBytes(JSON.stringify(constant).slice(1, -1)) };
 }
 
 /** A plan has each field and each substitution once: so what it writes is no more than the record holds. */
@@ -195,7 +210,7 @@ function compileData(data: Element): DataPlan | undefined {
     fields.push({
       name,
       slot,
-      nameJson: Buffer.from(`,${JSON.stringify(name)}:"`),
+      nameJson: jsonBytes(`,${JSON.stringify(name)}:"`),
     });
   }
   return {
@@ -213,7 +228,7 @@ interface NamePlace {
   readonly at: number;
   readonly isInline: boolean;
   /** UTF-16LE. */
-  readonly text: Buffer;
+  readonly text: DataView;
   /** Numbers the distinct names of the definition. */
   readonly number: number;
 }
@@ -222,7 +237,7 @@ interface NamePlace {
 interface KnownPlan {
   readonly plan: Plan;
   /** The definition's bytes from the GUID on. */
-  readonly bytes: Buffer;
+  readonly bytes: DataView;
   readonly names: readonly NamePlace[];
   /** By name number: where that name was found and compared last, in the chunk at hand. */
   readonly comparedAt: Uint32Array;
@@ -264,7 +279,7 @@ export class PlanCache {
   }
 
   #keep(id: number, known: KnownPlan): void {
-    if (this.#planCount >= MAX_PLANS || this.#byteCount + known.bytes.length > MAX_PLAN_BYTES) {
+    if (this.#planCount >= MAX_PLANS || this.#byteCount + known.bytes.byteLength > MAX_PLAN_BYTES) {
       this.#byId.clear();
       this.#planCount = 0;
       this.#byteCount = 0;
@@ -274,8 +289,12 @@ export class PlanCache {
     plans.push(known);
     this.#byId.set(id, plans);
     this.#planCount++;
-    this.#byteCount += known.bytes.length;
+    this.#byteCount += known.bytes.byteLength;
   }
+}
+
+function copyOf(bytes: Buffer): DataView {
+  return new DataView(Uint8Array.from(bytes).buffer);
 }
 
 function knownPlan(plan: Plan, definition: Definition, chunk: Chunk, offset: number): KnownPlan {
@@ -283,11 +302,11 @@ function knownPlan(plan: Plan, definition: Definition, chunk: Chunk, offset: num
   const names = definition.names.map(({ at, isInline, name }) => {
     const number = numbers.get(name) ?? numbers.size;
     numbers.set(name, number);
-    return { at, isInline, text: Buffer.from(name, 'utf16le'), number };
+    return { at, isInline, text: copyOf(Buffer.from(name, 'utf16le')), number };
   });
   return {
     plan,
-    bytes: Buffer.from(chunk.bytes.subarray(offset + GUID_OFFSET, offset + plan.byteCount)),
+    bytes: copyOf(chunk.bytes.subarray(offset + GUID_OFFSET, offset + plan.byteCount)),
     names,
     comparedAt: new Uint32Array(numbers.size),
   };
@@ -314,7 +333,7 @@ function isSame(known: KnownPlan, chunk: Chunk, offset: number): boolean {
     } else {
       if (target >= head + at || target < CHUNK_HEADER_BYTES) return false;
       if (known.comparedAt[name.number] !== target) {
-        const { length } = name.text;
+        const { byteLength: length } = name.text;
         if (target + NAME_HEAD_BYTES + length + 2 > chunk.end) return false;
         if (view.getUint16(target + 6, true) * 2 !== length) return false;
         if (!isEqual(name.text, 0, length, view, target + NAME_HEAD_BYTES)) return false;
@@ -323,13 +342,17 @@ function isSame(known: KnownPlan, chunk: Chunk, offset: number): boolean {
       from = at + 4;
     }
   }
-  return isEqual(known.bytes, from, known.bytes.length, view, head);
+  return isEqual(known.bytes, from, known.bytes.byteLength, view, head);
 }
 
 /** Whether `bytes[from, to)` equals what lies at the same distance behind `base`. */
-function isEqual(bytes: Buffer, from: number, to: number, view: DataView, base: number): boolean {
-  for (let at = from; at < to; at++) {
-    if (bytes[at] !== view.getUint8(base + at)) return false;
+function isEqual(bytes: DataView, from: number, to: number, view: DataView, base: number): boolean {
+  let at = from;
+  for (; at + 4 <= to; at += 4) {
+    if (bytes.getUint32(at) !== view.getUint32(base + at)) return false;
+  }
+  for (; at < to; at++) {
+    if (bytes.getUint8(at) !== view.getUint8(base + at)) return false;
   }
   return true;
 }

@@ -1,5 +1,5 @@
 import type { ByteWriter } from '../../byte-writer.js';
-import type { RecordView, SysmonEvent } from '../../event.js';
+import { isSysmonProvider, type RecordView, type SysmonEvent } from '../../event.js';
 import type { FileHashes } from '../../hash.js';
 import {
   CHUNK_HEADER_BYTES,
@@ -15,7 +15,15 @@ import {
 import { Damage } from './damage.js';
 import { decodeEvent } from './decode.js';
 import { hashesOf, readHashList } from './hashes.js';
-import type { DataPlan, EventPlan, Plan, PlanCache, Slot } from './plan.js';
+import {
+  type DataPlan,
+  type EventPlan,
+  type JsonBytes,
+  jsonBytes,
+  type Plan,
+  type PlanCache,
+  type Slot,
+} from './plan.js';
 import {
   BINXML_TYPE,
   FILETIME_TYPE,
@@ -38,18 +46,20 @@ import {
 /** What a record turned out to be. `unplanned`: nothing is known, it has to be decoded the plain way. */
 export type Outcome = 'wanted' | 'other' | 'unplanned';
 
-/** Sysmon's provider names in UTF-16LE, lower case. */
-const SYSMON_NAMES = ['microsoft-windows-sysmon', 'linux-sysmon'].map((name) => Buffer.from(name, 'utf16le'));
+/** The usual spelling of Sysmon's provider name in UTF-16LE. */
+const SYSMON_NAME = new DataView(new Uint8Array(Buffer.from('Microsoft-Windows-Sysmon', 'utf16le')).buffer);
+/** Room for that name with a few NULs behind it. */
+const MAX_NAME_BYTES = 64;
 /** First four bytes of the GUIDs of Sysmon for Windows and Linux. */
 const SYSMON_GUID_HEADS: readonly number[] = [0x5770385f, 0xff032593];
 
-const EVENT_ID_JSON = Buffer.from('{"EventID":');
-const RECORD_ID_JSON = Buffer.from(',"EventRecordID":');
-const PROVIDER_JSON = Buffer.from(',"Provider":"');
-const CHANNEL_JSON = Buffer.from(',"Channel":"');
-const COMPUTER_JSON = Buffer.from(',"Computer":"');
-const TIME_JSON = Buffer.from(',"TimeCreated":"');
-const DATA_JSON = Buffer.from(',"EventData":{');
+const EVENT_ID_JSON = jsonBytes('{"EventID":');
+const RECORD_ID_JSON = jsonBytes(',"EventRecordID":');
+const PROVIDER_JSON = jsonBytes(',"Provider":"');
+const CHANNEL_JSON = jsonBytes(',"Channel":"');
+const COMPUTER_JSON = jsonBytes(',"Computer":"');
+const TIME_JSON = jsonBytes(',"TimeCreated":"');
+const DATA_JSON = jsonBytes(',"EventData":{');
 /** More than all of the above together, with the digits of the event id and the closing marks. */
 const FRAME_BYTES = 256;
 
@@ -95,6 +105,8 @@ export class TemplateRecord implements RecordView {
   #end = 0;
   #event: EventPlan | undefined;
   #data: DataPlan | undefined;
+  #target = NO_CHUNK.bytes;
+  #targetView = NO_CHUNK.view;
   /** Plans of the chunk at hand by the offset of their definition, and which offsets are in use. */
   readonly #planAt: (Plan | undefined)[] = [];
   readonly #usedOffsets: number[] = [];
@@ -207,13 +219,13 @@ export class TemplateRecord implements RecordView {
   }
 
   #isSysmonName(start: number, end: number): boolean {
-    const { view } = this.#chunk;
-    if (((end - start) & 1) !== 0) return false;
-    const trimmed = trimNuls(view, start, end);
-    for (const name of SYSMON_NAMES) {
-      if (name.length === trimmed - start && isEqualFolded(view, start, name)) return true;
+    const { view, bytes } = this.#chunk;
+    if (end - start >= SYSMON_NAME.byteLength && isEqual(view, start, SYSMON_NAME)) {
+      return trimNuls(view, start, end) === start + SYSMON_NAME.byteLength;
     }
-    return false;
+    // Longer than any spelling of a name of Sysmon's: not worth a string.
+    if (end - start > MAX_NAME_BYTES || ((end - start) & 1) !== 0) return false;
+    return isSysmonProvider(bytes.toString('utf16le', start, trimNuls(view, start, end)));
   }
 
   /** Whether the members of System are of the types `writeBody` knows. */
@@ -290,7 +302,7 @@ export class TemplateRecord implements RecordView {
     if (event === undefined || data === undefined) return;
     const { view } = this.#chunk;
     out.reserve(FRAME_BYTES + event.constantBytes + data.constantBytes + MAX_GROWTH * (this.#end - this.#start));
-    const target = out.buffer;
+    const target = this.#viewOf(out.buffer);
     let at = writeBytes(EVENT_ID_JSON, 0, target, out.length);
     at = writeDecimal(this.eventId, target, at);
     const recordId = this.#placeOf(event.recordId);
@@ -301,10 +313,19 @@ export class TemplateRecord implements RecordView {
     const timeCreated = this.#placeOf(event.timeCreated);
     if (timeCreated >= 0) {
       at = writeFiletime(view, timeCreated, target, writeBytes(TIME_JSON, 0, target, at));
-      target[at++] = QUOTE;
+      target.setUint8(at++, QUOTE);
     }
     at = writeBytes(DATA_JSON, 0, target, at);
     out.length = this.#writeFields(data, target, at);
+  }
+
+  /** The view through which `buffer` is written; callers write many records into one buffer. */
+  #viewOf(buffer: Buffer): DataView {
+    if (buffer !== this.#target) {
+      this.#target = buffer;
+      this.#targetView = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+    }
+    return this.#targetView;
   }
 
   /** Where the value of a slot of System is, or -1 where it has none. */
@@ -312,7 +333,7 @@ export class TemplateRecord implements RecordView {
     return index < 0 || this.#outer.typeOf(index) === NULL_TYPE ? -1 : this.#outer.startOf(index);
   }
 
-  #writeText(nameJson: Buffer, slot: Slot, target: Buffer, start: number): number {
+  #writeText(nameJson: JsonBytes, slot: Slot, target: DataView, start: number): number {
     let at = start;
     if (slot.constantJson !== undefined) {
       at = writeBytes(slot.constantJson, 0, target, writeBytes(nameJson, 0, target, at));
@@ -323,11 +344,11 @@ export class TemplateRecord implements RecordView {
       const end = trimNuls(view, place, place + this.#outer.sizeOf(slot.index));
       at = writeJsonText(view, place, end, target, writeBytes(nameJson, 0, target, at));
     }
-    target[at++] = QUOTE;
+    target.setUint8(at++, QUOTE);
     return at;
   }
 
-  #writeFields({ fields }: DataPlan, target: Buffer, start: number): number {
+  #writeFields({ fields }: DataPlan, target: DataView, start: number): number {
     const { view } = this.#chunk;
     const { types, starts, count } = this.#inner;
     let at = start;
@@ -344,27 +365,25 @@ export class TemplateRecord implements RecordView {
         at = writeBytes(nameJson, skipped, target, at);
         if (type !== NULL_TYPE) at = writeValue(view, type, starts[index] ?? 0, starts[index + 1] ?? 0, target, at);
       }
-      target[at++] = QUOTE;
+      target.setUint8(at++, QUOTE);
       skipped = 0;
     }
-    target[at++] = CLOSING_BRACE;
+    target.setUint8(at++, CLOSING_BRACE);
     return at;
   }
 }
 
-/** Copies `source` from `from` on. Its few bytes are copied sooner by hand than by a call of `Buffer.copy`. */
-function writeBytes(source: Buffer, from: number, target: Buffer, at: number): number {
-  let to = at;
-  for (let index = from; index < source.length; index++) target[to++] = source[index] ?? 0;
-  return to;
+/** Copies `source` from `from` on, four bytes at once: up to three more are written, which what comes next overwrites. */
+function writeBytes(source: JsonBytes, from: number, target: DataView, at: number): number {
+  const { view, length } = source;
+  for (let index = from; index < length; index += 4) target.setUint32(at + index - from, view.getUint32(index));
+  return at + length - from;
 }
 
-/** Whether the UTF-16LE text at `start` is `name`, which is lower-case, in any case of its ASCII letters. */
-function isEqualFolded(view: DataView, start: number, name: Buffer): boolean {
-  for (let at = 0; at < name.length; at += 2) {
-    const unit = view.getUint16(start + at, true);
-    const folded = unit >= 0x41 && unit <= 0x5a ? unit + 0x20 : unit;
-    if (folded !== name.readUInt16LE(at)) return false;
+/** Whether the bytes at `start` are those of `words`, whose length is a multiple of four. */
+function isEqual(view: DataView, start: number, words: DataView): boolean {
+  for (let at = 0; at < words.byteLength; at += 4) {
+    if (view.getUint32(start + at) !== words.getUint32(at)) return false;
   }
   return true;
 }

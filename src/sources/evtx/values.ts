@@ -54,16 +54,8 @@ for (const [type, byteCount] of [
   FIXED_BYTES[type] = byteCount;
 }
 
-/** How `isDirect` decides: the exact size, or one of these. */
-const NEVER = 255;
-const ANY_SIZE = 254;
-const EVEN_SIZE = 253;
-const SID_SIZE = 252;
-
-const SIZE_RULES = new Uint8Array(256).fill(NEVER);
-SIZE_RULES[NULL_TYPE] = ANY_SIZE;
-SIZE_RULES[STRING_TYPE] = EVEN_SIZE;
-SIZE_RULES[SID_TYPE] = SID_SIZE;
+/** Bytes of the types `writeValue` renders whatever they hold; 255 for types that need a closer look. */
+const DIRECT_BYTES = new Uint8Array(256).fill(255);
 for (const type of [
   INT8_TYPE,
   UINT8_TYPE,
@@ -75,11 +67,10 @@ for (const type of [
   UINT64_TYPE,
   BOOL_TYPE,
   GUID_TYPE,
-  FILETIME_TYPE,
   HEX_INT32_TYPE,
   HEX_INT64_TYPE,
 ]) {
-  SIZE_RULES[type] = FIXED_BYTES[type] ?? NEVER;
+  DIRECT_BYTES[type] = FIXED_BYTES[type] ?? 255;
 }
 
 /**
@@ -89,7 +80,12 @@ for (const type of [
 export const MAX_GROWTH = 4;
 
 const LOWER_HEX = Buffer.from('0123456789abcdef');
-const UPPER_HEX = Buffer.from('0123456789ABCDEF');
+
+/** Both digits of a byte in upper case, as a little-endian u16. */
+const UPPER_HEX_PAIRS = new Uint16Array(256);
+for (let byte = 0; byte < 256; byte++) {
+  UPPER_HEX_PAIRS[byte] = Buffer.from(byte.toString(16).padStart(2, '0').toUpperCase(), 'latin1').readUInt16LE();
+}
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -114,16 +110,17 @@ const CP1252_HIGH = '€\x81‚ƒ„…†‡ˆ‰Š‹Œ\x8dŽ\x8f\x90‘’“
 
 const FILETIME_TICKS_PER_SECOND = 10_000_000;
 const SECONDS_PER_DAY = 86_400;
+const DAYS_FROM_1601_TO_1970 = 134_774;
 /** High half of the ticks of the year 10000: beyond it a date has no ISO 8601 form of four digits. */
 const FILETIME_MAX_HIGH = 0x24c85a5e;
 
 /** Whether `writeValue` renders a value of this type and size; everything else needs `valueText`. */
 export function isDirect(view: DataView, type: number, start: number, byteCount: number): boolean {
-  const rule = SIZE_RULES[type];
-  if (rule === byteCount) return type !== FILETIME_TYPE || isDate(view, start);
-  if (rule === EVEN_SIZE) return (byteCount & 1) === 0;
-  if (rule === ANY_SIZE) return true;
-  return rule === SID_SIZE && isSid(view, start, byteCount);
+  if (type === STRING_TYPE) return (byteCount & 1) === 0;
+  if (DIRECT_BYTES[type] === byteCount) return true;
+  if (type === NULL_TYPE) return true;
+  if (type === FILETIME_TYPE) return byteCount === 8 && isDate(view, start);
+  return type === SID_TYPE && isSid(view, start, byteCount);
 }
 
 function isSid(view: DataView, start: number, byteCount: number): boolean {
@@ -153,40 +150,40 @@ export function writeValue(
   type: number,
   start: number,
   end: number,
-  target: Buffer,
+  target: DataView,
   at: number,
 ): number {
   switch (type) {
     case STRING_TYPE:
       return writeJsonText(view, start, trimNuls(view, start, end), target, at);
+    case UINT32_TYPE:
+      return writeDecimal(view.getUint32(start, true), target, at);
+    case GUID_TYPE:
+      return writeGuid(view, start, target, at);
+    case HEX_INT64_TYPE:
+      return writeHex(view.getUint32(start + 4, true), view.getUint32(start, true), target, at);
+    case HEX_INT32_TYPE:
+      return writeHex(0, view.getUint32(start, true), target, at);
+    case BOOL_TYPE:
+      return writeAscii(view.getUint32(start, true) === 0 ? 'false' : 'true', target, at);
     case UINT8_TYPE:
       return writeDecimal(view.getUint8(start), target, at);
     case UINT16_TYPE:
       return writeDecimal(view.getUint16(start, true), target, at);
-    case UINT32_TYPE:
-      return writeDecimal(view.getUint32(start, true), target, at);
     case UINT64_TYPE:
       return writeUint64(view, start, target, at);
     case INT8_TYPE:
-      return writeSigned(view.getInt8(start), target, at);
+      return writeAscii(String(view.getInt8(start)), target, at);
     case INT16_TYPE:
-      return writeSigned(view.getInt16(start, true), target, at);
+      return writeAscii(String(view.getInt16(start, true)), target, at);
     case INT32_TYPE:
-      return writeSigned(view.getInt32(start, true), target, at);
+      return writeAscii(String(view.getInt32(start, true)), target, at);
     case INT64_TYPE:
-      return at + target.write(view.getBigInt64(start, true).toString(), at, 'latin1');
-    case BOOL_TYPE:
-      return at + target.write(view.getUint32(start, true) === 0 ? 'false' : 'true', at, 'latin1');
-    case GUID_TYPE:
-      return writeGuid(view, start, target, at);
+      return writeAscii(view.getBigInt64(start, true).toString(), target, at);
     case FILETIME_TYPE:
       return writeFiletime(view, start, target, at);
     case SID_TYPE:
       return writeSid(view, start, end, target, at);
-    case HEX_INT32_TYPE:
-      return writeHex(0, view.getUint32(start, true), target, at);
-    case HEX_INT64_TYPE:
-      return writeHex(view.getUint32(start + 4, true), view.getUint32(start, true), target, at);
     default:
       return at;
   }
@@ -194,175 +191,208 @@ export function writeValue(
 
 /**
  * Writes UTF-16LE at `[start, end)` as the inside of a JSON string in UTF-8, exactly as JSON.stringify escapes it
- * (lone surrogates as `\ud800`), and returns where it ends in `target`.
+ * (lone surrogates as `\ud800`), and returns where it ends in `target`. Most of a log's bytes pass through here.
  */
-export function writeJsonText(view: DataView, start: number, end: number, target: Buffer, at: number): number {
+export function writeJsonText(view: DataView, start: number, end: number, target: DataView, at: number): number {
+  let from = start;
   let to = at;
-  for (let from = start; from < end; from += 2) {
-    const unit = view.getUint16(from, true);
-    if (unit < 0x80) {
-      if (IS_PLAIN[unit] === 1) {
-        target[to++] = unit;
-      } else {
-        target[to++] = BACKSLASH;
-        const letter = SHORT_ESCAPES[unit] ?? 0;
-        if (letter !== 0) target[to++] = letter;
-        else to = writeUnicodeEscape(unit, target, to);
+  while (from < end) {
+    if (end - from >= 8) {
+      const low = view.getUint32(from, true);
+      const high = view.getUint32(from + 4, true);
+      if (((low | high) & 0xff80_ff80) === 0) {
+        const four = ((low | (low >>> 8)) & 0xffff) | ((high | (high >>> 8)) << 16);
+        if (isPlain(four)) {
+          target.setUint32(to, four, true);
+          from += 8;
+          to += 4;
+          continue;
+        }
       }
-    } else if (unit < 0x800) {
-      target[to++] = 0xc0 | (unit >> 6);
-      target[to++] = 0x80 | (unit & 0x3f);
-    } else if (unit < 0xd800 || unit > 0xdfff) {
-      target[to++] = 0xe0 | (unit >> 12);
-      target[to++] = 0x80 | ((unit >> 6) & 0x3f);
-      target[to++] = 0x80 | (unit & 0x3f);
-    } else {
-      const next = unit < 0xdc00 && from + 2 < end ? view.getUint16(from + 2, true) : 0;
-      if (next < 0xdc00 || next > 0xdfff) {
-        target[to++] = BACKSLASH;
-        to = writeUnicodeEscape(unit, target, to);
+    }
+    // Up to four units one by one, then four at once are tried again.
+    const stop = Math.min(end, from + 8);
+    while (from < stop) {
+      const unit = view.getUint16(from, true);
+      from += 2;
+      if (unit < 0x80) {
+        if (IS_PLAIN[unit] === 1) target.setUint8(to++, unit);
+        else to = writeEscape(unit, target, to);
+      } else if (unit < 0x800) {
+        target.setUint8(to++, 0xc0 | (unit >> 6));
+        target.setUint8(to++, 0x80 | (unit & 0x3f));
+      } else if (unit < 0xd800 || unit > 0xdfff) {
+        to = writeThreeBytes(unit, target, to);
       } else {
-        const point = 0x10000 + ((unit & 0x3ff) << 10) + (next & 0x3ff);
-        target[to++] = 0xf0 | (point >> 18);
-        target[to++] = 0x80 | ((point >> 12) & 0x3f);
-        target[to++] = 0x80 | ((point >> 6) & 0x3f);
-        target[to++] = 0x80 | (point & 0x3f);
-        from += 2;
+        const next = unit < 0xdc00 && from < end ? view.getUint16(from, true) : 0;
+        if (next < 0xdc00 || next > 0xdfff) {
+          to = writeUnicodeEscape(unit, target, to);
+        } else {
+          to = writePair(unit, next, target, to);
+          from += 2;
+        }
       }
     }
   }
   return to;
 }
 
-function writeUnicodeEscape(unit: number, target: Buffer, at: number): number {
-  target[at] = 0x75;
-  for (let digit = 0; digit < 4; digit++) target[at + 1 + digit] = LOWER_HEX[(unit >> (12 - 4 * digit)) & 15] ?? 0;
-  return at + 5;
+/** Whether four ASCII characters need no escape. A byte's top bit survives each sum where the character passes that test. */
+function isPlain(four: number): boolean {
+  const isNoQuote = (four ^ 0x2222_2222) + 0x7f7f_7f7f;
+  const isNoBackslash = (four ^ 0x5c5c_5c5c) + 0x7f7f_7f7f;
+  const isNoControl = four + 0x6060_6060;
+  return (isNoQuote & isNoBackslash & isNoControl & 0x8080_8080) === (0x8080_8080 | 0);
+}
+
+function writeEscape(unit: number, target: DataView, at: number): number {
+  const letter = SHORT_ESCAPES[unit] ?? 0;
+  if (letter === 0) return writeUnicodeEscape(unit, target, at);
+  target.setUint8(at, BACKSLASH);
+  target.setUint8(at + 1, letter);
+  return at + 2;
+}
+
+function writeUnicodeEscape(unit: number, target: DataView, at: number): number {
+  target.setUint8(at, BACKSLASH);
+  target.setUint8(at + 1, 0x75);
+  for (let digit = 0; digit < 4; digit++)
+    target.setUint8(at + 2 + digit, LOWER_HEX[(unit >> (12 - 4 * digit)) & 15] ?? 0);
+  return at + 6;
+}
+
+function writeThreeBytes(unit: number, target: DataView, at: number): number {
+  target.setUint8(at, 0xe0 | (unit >> 12));
+  target.setUint8(at + 1, 0x80 | ((unit >> 6) & 0x3f));
+  target.setUint8(at + 2, 0x80 | (unit & 0x3f));
+  return at + 3;
+}
+
+function writePair(high: number, low: number, target: DataView, at: number): number {
+  const point = 0x10000 + ((high & 0x3ff) << 10) + (low & 0x3ff);
+  target.setUint8(at, 0xf0 | (point >> 18));
+  target.setUint8(at + 1, 0x80 | ((point >> 12) & 0x3f));
+  target.setUint8(at + 2, 0x80 | ((point >> 6) & 0x3f));
+  target.setUint8(at + 3, 0x80 | (point & 0x3f));
+  return at + 4;
+}
+
+function writeAscii(text: string, target: DataView, at: number): number {
+  for (let index = 0; index < text.length; index++) target.setUint8(at + index, text.charCodeAt(index));
+  return at + text.length;
 }
 
 /** Writes an unsigned integer below 2^53 in decimal digits. */
-export function writeDecimal(value: number, target: Buffer, at: number): number {
-  if (value < 10) {
-    target[at] = 0x30 + value;
-    return at + 1;
-  }
+export function writeDecimal(value: number, target: DataView, at: number): number {
+  if (value > 0x7fff_ffff) return writeAscii(String(value), target, at);
   let digits = 1;
-  for (let power = 10; power <= value; power *= 10) digits++;
-  let rest = value;
-  for (let to = at + digits - 1; to >= at; to--) {
-    const quotient = Math.floor(rest / 10);
-    target[to] = 0x30 + (rest - quotient * 10);
-    rest = quotient;
-  }
-  return at + digits;
+  for (let power = 10; digits < 10 && power <= value; power *= 10) digits++;
+  return writePadded(value, digits, target, at);
 }
 
-function writePadded(value: number, digits: number, target: Buffer, at: number): number {
+function writePadded(value: number, digits: number, target: DataView, at: number): number {
   let rest = value;
   for (let to = at + digits - 1; to >= at; to--) {
     const quotient = (rest / 10) | 0;
-    target[to] = 0x30 + (rest - quotient * 10);
+    target.setUint8(to, 0x30 + rest - quotient * 10);
     rest = quotient;
   }
   return at + digits;
 }
 
-function writeSigned(value: number, target: Buffer, at: number): number {
-  if (value >= 0) return writeDecimal(value, target, at);
-  target[at] = 0x2d;
-  return writeDecimal(-value, target, at + 1);
-}
-
 /** Writes the UInt64 at `start` in decimal digits, all of them exact. */
-export function writeUint64(view: DataView, start: number, target: Buffer, at: number): number {
-  const high = view.getUint32(start + 4, true);
-  // Below 2^53 a number holds it exactly.
-  if (high < 2 ** 21) return writeDecimal(high * 2 ** 32 + view.getUint32(start, true), target, at);
-  return at + target.write(view.getBigUint64(start, true).toString(), at, 'latin1');
+export function writeUint64(view: DataView, start: number, target: DataView, at: number): number {
+  if (view.getUint32(start + 4, true) === 0) return writeDecimal(view.getUint32(start, true), target, at);
+  return writeAscii(view.getBigUint64(start, true).toString(), target, at);
 }
 
-function writeHex(high: number, low: number, target: Buffer, at: number): number {
-  target[at] = 0x30;
-  target[at + 1] = 0x78;
+function writeHex(high: number, low: number, target: DataView, at: number): number {
+  target.setUint8(at, 0x30);
+  target.setUint8(at + 1, 0x78);
   let to = at + 2;
-  let started = false;
-  for (let shift = 60; shift >= 0; shift -= 4) {
+  const significantBits = high === 0 ? 32 - Math.clz32(low) : 64 - Math.clz32(high);
+  for (let shift = Math.max(0, (significantBits - 1) & ~3); shift >= 0; shift -= 4) {
     const nibble = shift >= 32 ? (high >>> (shift - 32)) & 15 : (low >>> shift) & 15;
-    if (nibble === 0 && !started && shift > 0) continue;
-    started = true;
-    target[to++] = LOWER_HEX[nibble] ?? 0;
+    target.setUint8(to++, LOWER_HEX[nibble] ?? 0);
   }
   return to;
 }
 
-/** Bytes of a GUID in the order of its text: the first three groups are little-endian. -1 stands for a hyphen. */
-const GUID_ORDER = [3, 2, 1, 0, -1, 5, 4, -1, 7, 6, -1, 8, 9, -1, 10, 11, 12, 13, 14, 15] as const;
-
-function writeGuid(view: DataView, start: number, target: Buffer, at: number): number {
-  let to = at;
-  target[to++] = 0x7b;
-  for (const position of GUID_ORDER) {
-    if (position < 0) {
-      target[to++] = 0x2d;
-      continue;
-    }
-    const byte = view.getUint8(start + position);
-    target[to++] = UPPER_HEX[byte >> 4] ?? 0;
-    target[to++] = UPPER_HEX[byte & 15] ?? 0;
-  }
-  target[to++] = 0x7d;
-  return to;
+/** `{00112233-4455-6677-8899-AABBCCDDEEFF}`: the first three groups are little-endian, the rest are bytes as they come. */
+function writeGuid(view: DataView, start: number, target: DataView, at: number): number {
+  target.setUint8(at, 0x7b);
+  let to = writeHexPair(view.getUint8(start + 3), target, at + 1);
+  to = writeHexPair(view.getUint8(start + 2), target, to);
+  to = writeHexPair(view.getUint8(start + 1), target, to);
+  to = writeHexPair(view.getUint8(start), target, to);
+  target.setUint8(to++, 0x2d);
+  to = writeHexPair(view.getUint8(start + 5), target, to);
+  to = writeHexPair(view.getUint8(start + 4), target, to);
+  target.setUint8(to++, 0x2d);
+  to = writeHexPair(view.getUint8(start + 7), target, to);
+  to = writeHexPair(view.getUint8(start + 6), target, to);
+  target.setUint8(to++, 0x2d);
+  to = writeHexPair(view.getUint8(start + 8), target, to);
+  to = writeHexPair(view.getUint8(start + 9), target, to);
+  target.setUint8(to++, 0x2d);
+  for (let position = 10; position < 16; position++) to = writeHexPair(view.getUint8(start + position), target, to);
+  target.setUint8(to, 0x7d);
+  return to + 1;
 }
+
+function writeHexPair(byte: number, target: DataView, at: number): number {
+  target.setUint16(at, UPPER_HEX_PAIRS[byte] ?? 0, true);
+  return at + 2;
+}
+
+/** The last day written, in days since 1601, and its `2018-02-05T`: a log stays within a day for thousands of records. */
+let lastDay = -1;
+const lastDayText = new DataView(new ArrayBuffer(12));
 
 /** Writes 100-nanosecond ticks since 1601 as `2018-02-05T07:08:58.0592114Z`; they lie before the year 10000. */
-export function writeFiletime(view: DataView, start: number, target: Buffer, at: number): number {
+export function writeFiletime(view: DataView, start: number, target: DataView, at: number): number {
   const high = view.getUint32(start + 4, true);
   // 2^32 ticks are 429 s and 4,967,296 ticks: split so, every step stays below 2^53 and exact.
   const rest = high * 4_967_296 + view.getUint32(start, true);
   const ticks = rest % FILETIME_TICKS_PER_SECOND;
   const seconds = high * 429 + (rest - ticks) / FILETIME_TICKS_PER_SECOND;
-  const days = Math.floor(seconds / SECONDS_PER_DAY);
-  const second = seconds - days * SECONDS_PER_DAY;
-  // Civil date in the 400-year cycle that starts on 1 March 1600, 306 days before 1601 begins.
-  const day = days + 306;
-  const era = Math.floor(day / 146_097);
-  const dayOfEra = day - era * 146_097;
-  const yearOfEra = Math.floor(
-    (dayOfEra - Math.floor(dayOfEra / 1460) + Math.floor(dayOfEra / 36_524) - Math.floor(dayOfEra / 146_096)) / 365,
-  );
-  const dayOfYear = dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100));
-  const marchMonth = Math.floor((5 * dayOfYear + 2) / 153);
-  const month = marchMonth < 10 ? marchMonth + 3 : marchMonth - 9;
-  const year = 1600 + era * 400 + yearOfEra + (month <= 2 ? 1 : 0);
-  let to = writePadded(year, 4, target, at);
-  target[to] = 0x2d;
-  to = writePadded(month, 2, target, to + 1);
-  target[to] = 0x2d;
-  to = writePadded(dayOfYear - Math.floor((153 * marchMonth + 2) / 5) + 1, 2, target, to + 1);
-  target[to] = 0x54;
-  to = writePadded(Math.floor(second / 3600), 2, target, to + 1);
-  target[to] = 0x3a;
-  to = writePadded(Math.floor(second / 60) % 60, 2, target, to + 1);
-  target[to] = 0x3a;
+  const day = Math.floor(seconds / SECONDS_PER_DAY);
+  const second = seconds - day * SECONDS_PER_DAY;
+  if (day !== lastDay) {
+    writeDay(day, lastDayText, 0);
+    lastDay = day;
+  }
+  target.setUint32(at, lastDayText.getUint32(0));
+  target.setUint32(at + 4, lastDayText.getUint32(4));
+  target.setUint32(at + 8, lastDayText.getUint32(8));
+  let to = writePadded((second / 3600) | 0, 2, target, at + 11);
+  target.setUint8(to, 0x3a);
+  to = writePadded(((second / 60) | 0) % 60, 2, target, to + 1);
+  target.setUint8(to, 0x3a);
   to = writePadded(second % 60, 2, target, to + 1);
-  target[to] = 0x2e;
+  target.setUint8(to, 0x2e);
   to = writePadded(ticks, 7, target, to + 1);
-  target[to] = 0x5a;
+  target.setUint8(to, 0x5a);
   return to + 1;
 }
 
-function writeSid(view: DataView, start: number, end: number, target: Buffer, at: number): number {
-  target[at] = 0x53;
-  target[at + 1] = 0x2d;
-  let to = writeDecimal(view.getUint8(start), target, at + 2);
-  target[to++] = 0x2d;
-  // The identifier authority is the only big-endian number in the format.
-  const authority = view.getUint16(start + 2) * 2 ** 32 + view.getUint32(start + 4);
-  // From 2^32 on Windows writes it in hex.
-  if (authority < 2 ** 32) to = writeDecimal(authority, target, to);
-  else to = writeHex(Math.floor(authority / 2 ** 32), authority % 2 ** 32, target, to);
+/** Writes the date of a day, counted from 1601-01-01, and the `T` behind it. */
+function writeDay(day: number, target: DataView, at: number): void {
+  const date = new Date((day - DAYS_FROM_1601_TO_1970) * SECONDS_PER_DAY * 1000);
+  writeAscii(date.toISOString().slice(0, 11), target, at);
+}
+
+function writeSid(view: DataView, start: number, end: number, target: DataView, at: number): number {
+  let to = writeAscii('S-', target, at);
+  to = writeDecimal(view.getUint8(start), target, to);
+  target.setUint8(to++, 0x2d);
+  // The identifier authority is the only big-endian number in the format. From 2^32 on Windows writes it in hex.
+  const authorityHigh = view.getUint16(start + 2);
+  const authorityLow = view.getUint32(start + 4);
+  if (authorityHigh === 0) to = writeDecimal(authorityLow, target, to);
+  else to = writeHex(authorityHigh, authorityLow, target, to);
   for (let part = start + SID_HEAD_BYTES; part < end; part += 4) {
-    target[to++] = 0x2d;
+    target.setUint8(to++, 0x2d);
     to = writeDecimal(view.getUint32(part, true), target, to);
   }
   return to;
@@ -370,6 +400,7 @@ function writeSid(view: DataView, start: number, end: number, target: Buffer, at
 
 /** Longest text `writeValue` makes of a value that is no string: a SID with 15 sub-authorities takes 190 bytes. */
 const scratch = Buffer.alloc(256);
+const scratchView = new DataView(scratch.buffer, scratch.byteOffset, scratch.byteLength);
 
 /**
  * The text of a value as Windows renders it; items of an array are joined with `, `.
@@ -383,7 +414,7 @@ export function valueText(bytes: Buffer, view: DataView, type: number, start: nu
   }
   if ((type & ARRAY_FLAG) !== 0) return arrayTexts(bytes, view, type & ~ARRAY_FLAG, start, end).join(', ');
   if (isDirect(view, type, start, end - start)) {
-    return scratch.toString('latin1', 0, writeValue(view, type, start, end, scratch, 0));
+    return scratch.toString('latin1', 0, writeValue(view, type, start, end, scratchView, 0));
   }
   return rareText(bytes, view, type, start, end);
 }
