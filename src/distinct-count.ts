@@ -1,0 +1,158 @@
+/** Up to here the count is exact, which covers every rare file; the common ones only need their order of magnitude. */
+const MAX_EXACT = 64;
+
+/** 512 registers give a standard error of 1.04 / √512 = 4.6 % (Flajolet et al., HyperLogLog, 2007). */
+const INDEX_BITS = 9;
+const REGISTERS = 2 ** INDEX_BITS;
+const ALPHA = 0.7213 / (1 + 1.079 / REGISTERS);
+
+/** The digest's 53 bits less those that choose the register, plus one: no honest register is higher. */
+const MAX_RANK = 53 - INDEX_BITS + 1;
+
+/**
+ * How many different things were seen: exact up to 64, beyond that an estimate in half a kilobyte. Adding something again
+ * changes nothing, and neither does the order of additions and merges, so logs may be read again, in pieces and by several
+ * processes at once.
+ */
+export class DistinctCount {
+  /** Digests, ascending; undefined once there are too many. */
+  #digests: number[] | undefined = [];
+  #registers: Uint8Array | undefined;
+
+  /** Whether `count` is exact. */
+  get isExact(): boolean {
+    return this.#digests !== undefined;
+  }
+
+  /** The number of different names added; beyond 64 an estimate within a few percent, rounded. */
+  get count(): number {
+    if (this.#digests !== undefined) return this.#digests.length;
+    const registers = this.#registers ?? new Uint8Array(REGISTERS);
+    let sum = 0;
+    let empty = 0;
+    for (const register of registers) {
+      sum += 2 ** -register;
+      if (register === 0) empty++;
+    }
+    const estimate = (ALPHA * REGISTERS * REGISTERS) / sum;
+    const isSmall = estimate <= 2.5 * REGISTERS && empty > 0;
+    const count = isSmall ? REGISTERS * Math.log(REGISTERS / empty) : estimate;
+    // Estimates only start beyond the exact counts, so a merge never makes a count smaller than that.
+    return Math.max(MAX_EXACT + 1, Math.round(count));
+  }
+
+  /** Counts a name; true if that changed anything. */
+  add(name: string): boolean {
+    return this.#addDigest(digestOf(name));
+  }
+
+  /** Takes over all that another count has seen; true if that changed anything. */
+  merge(other: DistinctCount): boolean {
+    let changed = false;
+    if (other.#digests !== undefined) {
+      for (const digest of other.#digests) changed = this.#addDigest(digest) || changed;
+      return changed;
+    }
+    if (this.#digests !== undefined) {
+      this.#estimate();
+      changed = true;
+    }
+    const registers = this.#registers;
+    if (registers === undefined || other.#registers === undefined) return changed;
+    for (const [index, rank] of other.#registers.entries()) {
+      if (rank <= (registers[index] ?? 0)) continue;
+      registers[index] = rank;
+      changed = true;
+    }
+    return changed;
+  }
+
+  /** An independent count of the same things. */
+  copy(): DistinctCount {
+    const count = new DistinctCount();
+    count.#digests = this.#digests?.slice();
+    count.#registers = this.#registers?.slice();
+    return count;
+  }
+
+  /** Plain JSON: the digests while exact, else the registers in base64. */
+  toJSON(): readonly number[] | string {
+    if (this.#digests !== undefined) return this.#digests.slice();
+    return Buffer.from(this.#registers ?? new Uint8Array(REGISTERS)).toString('base64');
+  }
+
+  /** Reads `toJSON`'s output back; undefined for anything else. */
+  static fromJson(json: unknown): DistinctCount | undefined {
+    const count = new DistinctCount();
+    if (Array.isArray(json)) {
+      if (json.length > MAX_EXACT) return undefined;
+      for (const digest of json) {
+        if (typeof digest !== 'number' || !Number.isSafeInteger(digest) || digest < 0) return undefined;
+        count.#addDigest(digest);
+      }
+      return count;
+    }
+    if (typeof json !== 'string' || json.length > REGISTERS * 2) return undefined;
+    const registers = new Uint8Array(Buffer.from(json, 'base64'));
+    if (registers.length !== REGISTERS || registers.some((rank) => rank > MAX_RANK)) return undefined;
+    count.#digests = undefined;
+    count.#registers = registers;
+    return count;
+  }
+
+  #addDigest(digest: number): boolean {
+    const digests = this.#digests;
+    if (digests === undefined) return this.#raise(digest);
+    let place = digests.length;
+    while (place > 0 && (digests[place - 1] ?? 0) > digest) place--;
+    if (place > 0 && digests[place - 1] === digest) return false;
+    if (digests.length === MAX_EXACT) {
+      this.#estimate();
+      this.#raise(digest);
+    } else {
+      digests.splice(place, 0, digest);
+    }
+    return true;
+  }
+
+  #estimate(): void {
+    const digests = this.#digests ?? [];
+    this.#digests = undefined;
+    this.#registers = new Uint8Array(REGISTERS);
+    for (const digest of digests) this.#raise(digest);
+  }
+
+  #raise(digest: number): boolean {
+    const registers = this.#registers;
+    if (registers === undefined) return false;
+    const high = Math.floor(digest / 2 ** 32);
+    const low = digest >>> 0;
+    const index = high % REGISTERS;
+    // Position of the first set bit among the 44 bits that did not choose the register, lowest word first.
+    const rest = high >>> INDEX_BITS;
+    const rank = low === 0 ? 32 + Math.clz32(rest) - (32 - (21 - INDEX_BITS)) + 1 : Math.clz32(low) + 1;
+    if (rank <= (registers[index] ?? 0)) return false;
+    registers[index] = rank;
+    return true;
+  }
+}
+
+/** 53 well mixed bits of a name. Two lanes of multiply and xor, then MurmurHash3's finalizer; no secret, no guarantee against forgers. */
+function digestOf(name: string): number {
+  let first = 0xdeadbeef;
+  let second = 0x41c6ce57;
+  for (let index = 0; index < name.length; index++) {
+    const unit = name.charCodeAt(index);
+    first = Math.imul(first ^ unit, 0x9e3779b1);
+    second = Math.imul(second ^ unit, 0x5f356495);
+  }
+  first = finish(first ^ (second >>> 15));
+  second = finish(second ^ (first >>> 13));
+  return (second >>> 11) * 2 ** 32 + (first >>> 0);
+}
+
+function finish(lane: number): number {
+  let mixed = Math.imul(lane ^ (lane >>> 16), 0x85ebca6b);
+  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
+  return mixed ^ (mixed >>> 16);
+}
