@@ -133,19 +133,12 @@ class AxiosClient implements VirusTotalClient {
   }
 
   async #readBody(stream: Readable, deadline: AbortSignal): Promise<HttpResponse['body']> {
-    const cutOff = (): void => {
-      stream.destroy(new Error('deadline'));
-    };
-    deadline.addEventListener('abort', cutOff, { once: true });
     try {
-      if (deadline.aborted) cutOff();
       const chunks: Buffer[] = [];
       for await (const chunk of stream) chunks.push(chunk);
       return { text: Buffer.concat(chunks).toString('utf8') };
     } catch (error) {
       return { failure: this.#describe(error, deadline) };
-    } finally {
-      deadline.removeEventListener('abort', cutOff);
     }
   }
 
