@@ -2,7 +2,6 @@ import { fileURLToPath } from 'node:url';
 import { messageOf, UsageError } from '../errors.js';
 import type { AnswerCache } from './answer-cache.js';
 import { openLowdbCache } from './lowdb.js';
-import { openMemoryCache } from './memory.js';
 
 export type { AnswerCache, CacheStats } from './answer-cache.js';
 
@@ -19,7 +18,7 @@ export interface CacheOptions {
  * Nothing is created or locked before the first `put`. Throws UsageError for any other URL.
  */
 export async function openCache(url: string, options: CacheOptions = {}): Promise<AnswerCache> {
-  if (url === 'memory:') return openMemoryCache();
+  if (url === 'memory:') return (await import('./memory.js')).openMemoryCache();
   return openLowdbCache(folderOf(url), options.onReport ?? (() => undefined));
 }
 

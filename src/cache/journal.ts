@@ -1,139 +1,23 @@
-import { randomUUID } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ByteWriter } from '../byte-writer.js';
 import { systemCodeOf } from '../errors.js';
 import { type Lookup, lookupFromJson, lookupToJson } from '../lookup.js';
-import { makeFolder, syncFolder } from '../storage/json-file.js';
-import {
-  isAlive,
-  isOfThisHost,
-  type ProcessIdentity,
-  processIdentityFromJson,
-  thisProcess,
-} from '../storage/process-identity.js';
 import { storageError } from '../storage/storage-error.js';
-
-/*
- * A journal is a file of one process, appended to and never changed: the writer's identity in the first line, then one answer per
- * line as JSON, `hashes` first, so that a reader can index the lines without parsing them.
- */
-
-/** When a journal is full: enough that folding it writes most shards just once, little enough to be read by every start. */
-const FULL_ANSWERS = 4_096;
-const FULL_BYTES = 8 * 1024 * 1024;
 
 /** No journal of ours comes near: what is larger was put there by somebody else. */
 const MAX_BYTES = 64 * 1024 * 1024;
 
-/** After what silence a journal is taken for abandoned whose writer cannot be watched, because it runs on another host. */
-const ABANDONED_AFTER_MS = 24 * 60 * 60 * 1000;
-
+/** How a line with an answer starts: `hashes` come first, so that lines are indexed without being parsed. */
+const ANSWER_START = '{"hashes":{';
 /** `ANSWER_START` and three digests with their names take 180. */
 const MAX_HASHES_BYTES = 256;
 
-const ANSWER_START = '{"hashes":{';
 const LINE_FEED = 0x0a;
 
-interface WaitingAnswer {
-  readonly line: string;
-  readonly resolve: () => void;
-  readonly reject: (error: unknown) => void;
-}
-
-/** Appends answers to journals of this process's own. Many appends at once share one sync of the disk. */
-export class JournalWriter {
-  readonly #folder: string;
-  #file: FileHandle | undefined;
-  #path: string | undefined;
-  #answerCount = 0;
-  #byteCount = 0;
-  #waiting: WaitingAnswer[] = [];
-  #flushing: Promise<void> | undefined;
-  #ended: string[] = [];
-
-  constructor(folder: string) {
-    this.#folder = folder;
-  }
-
-  /** Paths of full journals, which are not written to any more. Each is handed out once: whoever takes it folds it. */
-  takeFull(): string[] {
-    const full = this.#ended;
-    this.#ended = [];
-    return full;
-  }
-
-  hasFull(): boolean {
-    return this.#ended.length > 0;
-  }
-
-  /** Resolves when the answer is on the disk; rejects with StorageError if it may not be. */
-  append(lookup: Lookup): Promise<void> {
-    const line = `${JSON.stringify({ hashes: lookup.hashes, ...lookupToJson(lookup) })}\n`;
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ line, resolve, reject });
-      this.#flushing ??= this.#flush().finally(() => {
-        this.#flushing = undefined;
-      });
-    });
-  }
-
-  /** Waits for what is being written and ends the journal; `takeFull` then has all that were not handed out. */
-  async end(): Promise<void> {
-    while (this.#flushing !== undefined) await this.#flushing;
-    await this.#endJournal();
-  }
-
-  async #flush(): Promise<void> {
-    while (this.#waiting.length > 0) {
-      const batch = this.#waiting;
-      this.#waiting = [];
-      try {
-        this.#file ??= await this.#begin();
-        const file = this.#file;
-        const bytes = Buffer.from(batch.map(({ line }) => line).join(''));
-        await file.appendFile(bytes);
-        await file.datasync();
-        this.#answerCount += batch.length;
-        this.#byteCount += bytes.length;
-        if (this.#answerCount >= FULL_ANSWERS || this.#byteCount >= FULL_BYTES) await this.#endJournal();
-        for (const { resolve } of batch) resolve();
-      } catch (error) {
-        const failure = storageError('keep an answer', this.#path ?? this.#folder, error);
-        for (const { reject } of batch) reject(failure);
-        // The file may now end in half a line, and what a failed sync left on the disk is unknown: never append to it again.
-        await this.#endJournal().catch(() => undefined);
-      }
-    }
-  }
-
-  async #begin(): Promise<FileHandle> {
-    await makeFolder(this.#folder);
-    const path = join(this.#folder, `${process.pid}-${randomUUID()}.jsonl`);
-    const file = await open(path, 'ax', 0o600);
-    this.#path = path;
-    this.#answerCount = 0;
-    this.#byteCount = 0;
-    try {
-      await file.appendFile(`${JSON.stringify(thisProcess())}\n`);
-      await syncFolder(this.#folder);
-      return file;
-    } catch (error) {
-      this.#ended.push(path);
-      this.#path = undefined;
-      await file.close();
-      throw error;
-    }
-  }
-
-  async #endJournal(): Promise<void> {
-    const file = this.#file;
-    this.#file = undefined;
-    if (this.#path !== undefined) this.#ended.push(this.#path);
-    this.#path = undefined;
-    await file?.close();
-  }
+/** An answer as a line of a journal. */
+export function journalLine(lookup: Lookup): string {
+  return `${JSON.stringify({ hashes: lookup.hashes, ...lookupToJson(lookup) })}\n`;
 }
 
 /** Follows the journals of all processes. Reads without locks and writes nothing. */
@@ -197,7 +81,10 @@ export class Journals {
   }
 }
 
-/** One journal: its bytes and where in them each digest's answers are. */
+/**
+ * One journal: a file of one process, appended to and never changed. The writer's identity stands in the first line, then follows one
+ * answer per line (`journalLine`). Kept as bytes, with the places of each digest's answers.
+ */
 export class Journal {
   readonly path: string;
   readonly #report: (message: string) => void;
@@ -207,7 +94,6 @@ export class Journal {
   readonly #lineStarts: number[] = [];
   readonly #badLines = new Set<number>();
   #indexedBytes = 0;
-  #writer: ProcessIdentity | undefined;
   #changedAtMs = 0;
 
   constructor(path: string, report: (message: string) => void) {
@@ -220,10 +106,15 @@ export class Journal {
     return this.#badLines.size > 0;
   }
 
-  /** Whether nobody will write to it any more: its writer is dead, or cannot be watched and has been silent for a day. */
-  get isAbandoned(): boolean {
-    if (this.#writer !== undefined && isOfThisHost(this.#writer)) return !isAlive(this.#writer);
-    return Date.now() - this.#changedAtMs > ABANDONED_AFTER_MS;
+  /** Its first line, which names its writer; undefined while that is being written. */
+  get writerLine(): string | undefined {
+    const end = this.#indexedBytes === 0 ? -1 : this.#bytes.buffer.indexOf(LINE_FEED);
+    return end < 0 ? undefined : this.#bytes.buffer.toString('utf8', 0, end);
+  }
+
+  /** When it was last appended to, in milliseconds since 1970 by the clock of its writer's host. */
+  get changedAtMs(): number {
+    return this.#changedAtMs;
   }
 
   /** Throws the system's error. */
@@ -274,11 +165,7 @@ export class Journal {
       // What comes after the last line feed is being written, or was when its writer died: nobody was told that it is kept.
       if (end < 0 || end >= length) return;
       this.#indexedBytes = end + 1;
-      if (start === 0) {
-        this.#writer = processIdentityFromJson(parseOrUndefined(buffer.toString('utf8', start, end)));
-        if (this.#writer === undefined) this.#markBad(start);
-        continue;
-      }
+      if (start === 0) continue;
       const hashesEnd = buffer.indexOf('}', start, 'latin1');
       const head = buffer.toString(
         'latin1',

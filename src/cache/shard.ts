@@ -1,32 +1,72 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { Low } from 'lowdb';
+import { closeSync, openSync, readSync } from 'node:fs';
+import { join } from 'node:path';
 import { systemCodeOf } from '../errors.js';
 import { algorithmOf } from '../hash.js';
-import { type Lookup, lookupFromJson, lookupToJson } from '../lookup.js';
-import { jsonFile } from '../storage/json-file.js';
+import { type Lookup, lookupFromJson } from '../lookup.js';
 import { storageError } from '../storage/storage-error.js';
 import { digestsOf, primaryDigestOf } from './answer-set.js';
 
-/** A shard as it is stored. Members are digests of lower-case hex and nothing else. */
-export interface Shard {
-  /** Stored answers by their primary digest; checked when they are used. */
-  readonly answers: Readonly<Record<string, unknown>>;
-  /** The primary digest by the file's other digests. */
-  readonly aliases: Readonly<Record<string, unknown>>;
+/** Shards searched before other work gets a turn. */
+const SHARDS_PER_TURN = 32;
+
+/** What shards hold of some digests. */
+export interface StoredAnswers {
+  readonly byDigest: ReadonlyMap<string, Lookup>;
+  /** Shards in which something was met that is no answer. What else they hold has been found all the same, where possible. */
+  readonly damagedPrefixes: ReadonlySet<string>;
 }
 
-/** What is to become of one shard; drops come first. */
-export interface ShardChange {
-  readonly droppedAnswers: Set<string>;
-  /** With the primary digest an alias must name to be dropped: a newer answer may have taken it over. */
-  readonly droppedAliases: Map<string, unknown>;
-  readonly aliases: Map<string, string>;
-  readonly answers: Map<string, Lookup>;
+/**
+ * Finds answers in the shards of a folder, `<abc>.json`, by the first digits of a digest. A shard holds `answers` by their primary
+ * digests and `aliases`, the primary digests by the files' other digests. Reads without locks and writes nothing.
+ */
+export class ShardReader {
+  readonly #folder: string;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  pathOf(prefix: string): string {
+    return join(this.#folder, `${prefix}.json`);
+  }
+
+  /** Throws StorageError. */
+  async find(digests: readonly string[]): Promise<StoredAnswers> {
+    const byDigest = new Map<string, Lookup>();
+    const damagedPrefixes = new Set<string>();
+    const digestsByPrimary = new Map<string, string[]>();
+    await this.#search(digests, (digest, finding) => {
+      if (finding.kind === 'answer') byDigest.set(digest, finding.lookup);
+      else if (finding.kind === 'damaged') damagedPrefixes.add(shardPrefixOf(digest));
+      else if (finding.kind === 'alias') append(digestsByPrimary, finding.primary, digest);
+    });
+    await this.#search([...digestsByPrimary.keys()], (primary, finding) => {
+      if (finding.kind === 'damaged') damagedPrefixes.add(shardPrefixOf(primary));
+      if (finding.kind !== 'answer') return;
+      for (const digest of digestsByPrimary.get(primary) ?? []) {
+        // An alias that was left by a kill may name an answer that has become another file's.
+        if (digestsOf(finding.lookup).includes(digest)) byDigest.set(digest, finding.lookup);
+      }
+    });
+    return { byDigest, damagedPrefixes };
+  }
+
+  async #search(digests: readonly string[], onFinding: (digest: string, finding: Finding) => void): Promise<void> {
+    const digestsByPrefix = new Map<string, string[]>();
+    for (const digest of digests) append(digestsByPrefix, shardPrefixOf(digest), digest);
+    let shards = 0;
+    for (const [prefix, wanted] of digestsByPrefix) {
+      findInShard(this.pathOf(prefix), wanted, onFinding);
+      if (++shards % SHARDS_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
 }
 
-/** A change of nothing, to be filled. */
-export function emptyChange(): ShardChange {
-  return { droppedAnswers: new Set(), droppedAliases: new Map(), aliases: new Map(), answers: new Map() };
+function append(lists: Map<string, string[]>, name: string, digest: string): void {
+  const list = lists.get(name);
+  if (list === undefined) lists.set(name, [digest]);
+  else list.push(digest);
 }
 
 /** How many hex digits of a digest name its shard: 4,096 shards. */
@@ -37,27 +77,6 @@ export function shardPrefixOf(digest: string): string {
   return digest.slice(0, PREFIX_DIGITS);
 }
 
-/** The shard's document; `read` it before use. A file that is no shard is set aside. */
-export function shardDocument(path: string, onCorrupt: (setAsidePath: string) => void): Low<Shard> {
-  return new Low<Shard>(jsonFile(path, readShard, onCorrupt), { answers: {}, aliases: {} });
-}
-
-/** The shard after a change, digests sorted; an answer's digest is never an alias as well. */
-export function changeShard(shard: Shard, change: ShardChange): Shard {
-  const answers = new Map(Object.entries(shard.answers));
-  const aliases = new Map(Object.entries(shard.aliases));
-  for (const digest of change.droppedAnswers) answers.delete(digest);
-  for (const [digest, primary] of change.droppedAliases) {
-    if (aliases.get(digest) === primary) aliases.delete(digest);
-  }
-  for (const [digest, primary] of change.aliases) aliases.set(digest, primary);
-  for (const [digest, lookup] of change.answers) {
-    answers.set(digest, lookupToJson(lookup));
-    aliases.delete(digest);
-  }
-  return { answers: sortedByName(answers), aliases: sortedByName(aliases) };
-}
-
 /** The answer stored under its primary digest, or undefined if what is stored there is not a whole answer of that file. */
 export function readAnswer(primary: string, json: unknown): Lookup | undefined {
   const lookup = lookupFromJson(json);
@@ -65,7 +84,7 @@ export function readAnswer(primary: string, json: unknown): Lookup | undefined {
 }
 
 /** What a shard knows of a digest. `damaged`: something is there that is no answer, or the shard is no shard. */
-export type Finding =
+type Finding =
   | { readonly kind: 'answer'; readonly lookup: Lookup }
   | { readonly kind: 'alias'; readonly primary: string }
   | { readonly kind: 'damaged' }
@@ -79,6 +98,10 @@ const DAMAGED: Finding = { kind: 'damaged' };
 
 const SHARD_START = Buffer.from('{"answers":{');
 const SHARD_END = Buffer.from('}}');
+/** How an answer's name ends and the answer itself starts (`lookupToJson`). */
+const ANSWER_START = Buffer.from('":{"status":');
+/** Of that, what comes before the answer's own brace. */
+const NAME_END_BYTES = 2;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const OPENING_BRACE = 0x7b;
@@ -92,32 +115,59 @@ let buffer = Buffer.allocUnsafe(64 * 1024);
  * within a text is escaped, so `"<digest>":` can only be a member's name, whatever strangers have written into the texts.
  * Calls `onFinding` for each digest. Throws StorageError where the file cannot be read.
  */
-export function findInShard(
+function findInShard(
   path: string,
   digests: readonly string[],
   onFinding: (digest: string, finding: Finding) => void,
 ): void {
   const bytes = readIntoBuffer(path);
-  const isShard =
-    bytes?.subarray(0, SHARD_START.length).equals(SHARD_START) && bytes.subarray(-SHARD_END.length).equals(SHARD_END);
   for (const digest of digests) {
     if (bytes === undefined) onFinding(digest, ABSENT);
-    else onFinding(digest, isShard === true ? findDigest(bytes, digest) : DAMAGED);
+    else onFinding(digest, isLaidOutAsShard(bytes) ? findDigest(bytes, digest) : DAMAGED);
   }
 }
 
+function isLaidOutAsShard(bytes: Buffer): boolean {
+  return startsWith(bytes, SHARD_START) && bytes.subarray(-SHARD_END.length).equals(SHARD_END);
+}
+
+function startsWith(bytes: Buffer, start: Buffer): boolean {
+  return bytes.length >= start.length && bytes.compare(start, 0, start.length, 0, start.length) === 0;
+}
+
 function findDigest(bytes: Buffer, digest: string): Finding {
-  const name = `"${digest}":`;
-  const at = bytes.indexOf(name, 0, 'latin1');
-  if (at < 0) return ABSENT;
-  const start = at + name.length;
-  if (bytes[start] === QUOTE) {
-    const primary = bytes.toString('latin1', start + 1, bytes.indexOf(QUOTE, start + 1));
-    return algorithmOf(primary) === undefined ? DAMAGED : { kind: 'alias', primary };
+  const start = findAnswer(bytes, digest);
+  if (start !== undefined) {
+    const lookup = readAnswer(digest, parseOrUndefined(bytes.toString('utf8', start, endOfObject(bytes, start))));
+    return lookup === undefined ? DAMAGED : { kind: 'answer', lookup };
   }
-  if (bytes[start] !== OPENING_BRACE) return DAMAGED;
-  const lookup = readAnswer(digest, parseOrUndefined(bytes.toString('utf8', start, endOfObject(bytes, start))));
-  return lookup === undefined || !digestsOf(lookup).includes(digest) ? DAMAGED : { kind: 'answer', lookup };
+  // A file's SHA1 is its primary digest wherever it is known, so it is never an alias.
+  if (algorithmOf(digest) === 'sha1') return ABSENT;
+  const name = `"${digest}":"`;
+  const at = bytes.lastIndexOf(name, undefined, 'latin1');
+  if (at < 0) return ABSENT;
+  const primary = bytes.toString('latin1', at + name.length, bytes.indexOf(QUOTE, at + name.length));
+  return algorithmOf(primary) === undefined ? DAMAGED : { kind: 'alias', primary };
+}
+
+/** Where the answer kept under a digest starts, by halving: the writer of shards has sorted them. */
+function findAnswer(bytes: Buffer, digest: string): number | undefined {
+  let low = SHARD_START.length;
+  let high = bytes.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    // The first answer whose name ends at or after the middle.
+    const nameEnd = bytes.indexOf(ANSWER_START, middle);
+    if (nameEnd < 0 || nameEnd >= high) {
+      high = middle;
+      continue;
+    }
+    const name = bytes.toString('latin1', bytes.lastIndexOf(QUOTE, nameEnd - 1) + 1, nameEnd);
+    if (name === digest) return nameEnd + NAME_END_BYTES;
+    if (name < digest) low = nameEnd + 1;
+    else high = middle;
+  }
+  return undefined;
 }
 
 /** The offset after the object that starts at `start`; the end of the bytes if it does not end. */
@@ -141,16 +191,17 @@ function readIntoBuffer(path: string): Buffer | undefined {
   try {
     const file = openSync(path, 'r');
     try {
-      const { size } = fstatSync(file);
-      if (size > MAX_BYTES) return buffer.subarray(0, 0);
-      if (size > buffer.length) buffer = Buffer.allocUnsafe(size * 2);
       let length = 0;
-      while (length < size) {
-        const read = readSync(file, buffer, length, size - length, length);
-        if (read === 0) break;
+      for (;;) {
+        const read = readSync(file, buffer, length, buffer.length - length, length);
         length += read;
+        // Less than there was room for is the end of a file: asking for its size would cost as much as reading it.
+        if (length < buffer.length) return buffer.subarray(0, length);
+        if (length > MAX_BYTES) return buffer.subarray(0, 0);
+        const larger = Buffer.allocUnsafe(buffer.length * 2);
+        buffer.copy(larger);
+        buffer = larger;
       }
-      return buffer.subarray(0, length);
     } finally {
       closeSync(file);
     }
@@ -158,19 +209,6 @@ function readIntoBuffer(path: string): Buffer | undefined {
     if (systemCodeOf(error) === 'ENOENT') return undefined;
     throw storageError('read', path, error);
   }
-}
-
-function readShard(json: unknown): Shard | undefined {
-  if (!isObject(json) || !isObject(json['answers']) || !isObject(json['aliases'])) return undefined;
-  return { answers: json['answers'], aliases: json['aliases'] };
-}
-
-function isObject(json: unknown): json is Readonly<Record<string, unknown>> {
-  return typeof json === 'object' && json !== null && !Array.isArray(json);
-}
-
-function sortedByName<Value>(members: ReadonlyMap<string, Value>): Record<string, Value> {
-  return Object.fromEntries([...members].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 function parseOrUndefined(text: string): unknown {
