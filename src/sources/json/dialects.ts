@@ -23,8 +23,8 @@ export interface Dialect {
   readonly isUtc?: true;
   /** The event's own fields. */
   readonly data: (record: JsonObject, eventId: number) => EventData;
-  /** Where the event stands once more as XML, and as rendered text: they fill in what the fields lack. */
-  readonly xml?: readonly Path[];
+  /** Where the event stands once more as a text of its own, and its rendered message: they fill in what the fields lack. */
+  readonly copy?: readonly Path[];
   readonly message?: readonly Path[];
   /** Whether the tool writes one record for each of its rules that an event matches. */
   readonly isPerRule?: true;
@@ -79,7 +79,7 @@ export const FLAT = {
     'record_number',
   ),
   timeCreated: paths('SystemTime', 'TimeCreated', 'EventTime', 'TimeGenerated'),
-  message: paths('Message', 'Description', 'RenderedDescription', 'message', 'full_message', '_raw'),
+  message: paths('Message', 'Description', 'RenderedDescription', 'message', 'full_message'),
 } as const;
 
 /** `System` as elements, with attributes in all the forms that tools give them. */
@@ -113,7 +113,7 @@ function flat(member: string): Dialect {
     ...FLAT,
     eventId: paths(member),
     data: flatData,
-    xml: paths('_raw'),
+    copy: paths('_raw'),
   };
 }
 
@@ -125,7 +125,7 @@ const WINLOG = {
   // `agent.name` and `host.hostname` may be those of a collector.
   computer: paths('winlog.computer_name', 'host.name'),
   recordId: paths('winlog.record_id'),
-  xml: paths('event.original'),
+  copy: paths('event.original'),
   message: paths('message'),
 } as const;
 

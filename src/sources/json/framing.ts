@@ -7,8 +7,11 @@ export const MAX_VALUE_BYTES = 16 * 1024 * 1024;
 /** Deepest nesting that is followed; real records nest below 20, and each level costs JSON.parse memory. */
 const MAX_DEPTH = 256;
 
-/** Bytes read at a time, and the longest line that is taken whole without a look at its structure. */
-const BLOCK_BYTES = 256 * 1024;
+/** Bytes read at a time: a few hundred records. A read costs more than its bytes below that. */
+const BLOCK_BYTES = 1024 * 1024;
+
+/** Longest line that is taken whole without a look at its structure. */
+const MAX_LINE_BYTES = 256 * 1024;
 
 /** Longest token between values that is looked at as a number or literal. */
 const MAX_LITERAL_BYTES = 64;
@@ -201,7 +204,7 @@ class Framer {
     }
     const isInKey = this.#expected === KEY_STRING || this.#expected === KEY_ESCAPE;
     // A name this long wraps nothing, so its start is no longer needed.
-    return isInKey && this.#end - this.#keyStart <= BLOCK_BYTES ? this.#keyStart : this.#position;
+    return isInKey && this.#end - this.#keyStart <= LONGEST_WRAPPER_NAME + 1 ? this.#keyStart : this.#position;
   }
 
   /** Between values. Returns false where a line must be whole to go on and more data can be read. */
@@ -269,13 +272,13 @@ class Framer {
     const start = this.#position;
     let lineEnd = this.#lineEnd(start);
     if (lineEnd < 0) {
-      if (!isEnd && this.#end - start < BLOCK_BYTES) return 'needs more';
+      if (!isEnd && this.#end - start <= MAX_LINE_BYTES) return 'needs more';
       if (!isEnd) return 'not a record';
       lineEnd = this.#end;
     }
     let end = lineEnd;
     while (end > start && isLineTail(this.#bytes[end - 1])) end -= 1;
-    if (this.#bytes[end - 1] !== CLOSE_BRACE || end - start > BLOCK_BYTES) return 'not a record';
+    if (this.#bytes[end - 1] !== CLOSE_BRACE || end - start > MAX_LINE_BYTES) return 'not a record';
     if (!this.#visitor.isOtherLine(this.#bytes, start, end)) {
       const place = { number: this.#number + 1, offset: this.#baseOffset + start };
       if (!this.#visitor.onLine(this.#bytes.subarray(start, end), place)) return 'not a record';

@@ -1,6 +1,6 @@
 import { isSysmonProvider, PROCESS_CREATION, type SysmonEvent } from '../../event.js';
 import type { FileHashes } from '../../hash.js';
-import { asSysmonEvent, type EventXml, readEventXml } from '../event-xml.js';
+import { asSysmonEvent, readEventXml } from '../event-xml.js';
 import { parseMessage } from '../message.js';
 import { fileHashesOf } from '../record-view.js';
 import { CONTAINERS, DIALECTS, type Dialect, ENVELOPES, type Envelope, FLAT, TEXT_PATHS } from './dialects.js';
@@ -80,6 +80,10 @@ const RESPELLINGS: readonly ((record: JsonObject) => JsonObject | undefined)[] =
   withoutPrefixes,
   (record) => respell(record, (name) => NAME_BY_LOWER_CASE.get(name.toLowerCase()) ?? name),
 ];
+
+/** Where an event starts in a text, behind a syslog header or an XML declaration, which are shorter. */
+const XML_START = /<(?:\w+:)?(?:Event|DataItem)[\s>]/;
+const MAX_XML_START = 512;
 
 const BULK_ACTIONS: ReadonlySet<string> = new Set(['index', 'create', 'update', 'delete']);
 const BULK_ACTION_MEMBER = /^(?:_\w+|pipeline|routing|require_alias|retry_on_conflict|dynamic_templates)$/;
@@ -181,11 +185,11 @@ class DialectEvent implements RecognisedEvent {
     this.#channel = textAt(record, dialect.channel);
   }
 
-  /** The provider decides, without one the channel, without both the shape of the event. */
+  /** The provider decides, without one the channel, without both the event's shape or its text. */
   isSysmons(): boolean {
     if (this.#provider !== undefined) return isSysmonProvider(this.#provider) || isSysmonAlias(this.#provider);
     if (this.#channel !== undefined) return SYSMON_CHANNEL.test(this.#channel);
-    if (hasSysmonShape(this.#ownFields(), this.eventId)) return true;
+    if (hasSysmonShape(this.#ownFields(), this.eventId) || this.#copyInText() !== undefined) return true;
     const message = this.#textAt(this.#dialect.message);
     return message !== undefined && parseMessage(bareMessage(message))?.eventId === this.eventId;
   }
@@ -202,7 +206,7 @@ class DialectEvent implements RecognisedEvent {
 
   #decode(): SysmonEvent {
     const data = new Map(this.#ownFields());
-    const copy = this.#eventInXml();
+    const copy = this.#copyInText();
     for (const [name, value] of copy?.data ?? []) addField(data, name, value);
     addMessageFields(data, this.eventId, this.#textAt(this.#dialect.message));
     const dialect = this.#dialect;
@@ -225,12 +229,11 @@ class DialectEvent implements RecognisedEvent {
     return this.#fields;
   }
 
-  /** The same event where the record has it as XML once more. */
-  #eventInXml(): SysmonEvent | undefined {
-    const xml = this.#textAt(this.#dialect.xml)?.trimStart();
-    if (xml === undefined || !xml.startsWith('<')) return undefined;
-    const event = readEventXml(xml);
-    return event?.eventId === this.eventId ? asSysmonEvent(event) : undefined;
+  /** The same event where the record has it as text once more. */
+  #copyInText(): SysmonEvent | undefined {
+    const text = this.#textAt(this.#dialect.copy);
+    const event = text === undefined ? undefined : readEventText(text.trimStart());
+    return event !== 'foreign' && event?.eventId === this.eventId ? event : undefined;
   }
 
   #textAt(paths: readonly Path[] = []): string | undefined {
@@ -305,39 +308,42 @@ function recogniseJsonText(text: string, envelopes: number): Recognition | undef
 }
 
 function recogniseText(record: JsonObject, text: string): Recognition | undefined {
-  const xml = xmlIn(text);
-  if (xml !== undefined) return recogniseXml(record, xml);
-  const { heading, body } = splitSplunkText(text);
-  const provider = heading.get('SourceName');
-  if (provider !== undefined && !isSysmonProvider(provider)) return {};
-  const rendered = parseMessage(bareMessage(body));
-  if (rendered === undefined) return undefined;
+  const event = readEventText(text);
+  if (event === undefined) return undefined;
+  if (event === 'foreign') return {};
+  const data = new Map(event.data);
+  addMessageFields(data, event.eventId, textAt(record, FLAT.message));
+  const around = surroundingsOf(record);
   return recognised({
-    ...surroundingsOf(record),
-    eventId: rendered.eventId,
-    data: rendered.fields,
-    ...(provider !== undefined && { provider }),
-    ...(heading.has('LogName') && { channel: heading.get('LogName') }),
-    ...(heading.has('ComputerName') && { computer: heading.get('ComputerName') }),
-    ...(heading.has('RecordNumber') && { recordId: heading.get('RecordNumber') }),
+    eventId: event.eventId,
+    recordId: event.recordId ?? around.recordId,
+    provider: event.provider ?? around.provider,
+    channel: event.channel ?? around.channel,
+    computer: event.computer ?? around.computer,
+    timeCreated: event.timeCreated,
+    data,
   });
 }
 
-/** The event in a text that is one, behind a syslog header or not; prose that only mentions one has lines before it. */
-function xmlIn(text: string): EventXml | undefined {
-  const start = /<(?:\w+:)?(?:Event|DataItem)[\s>]/.exec(text.slice(0, MAX_XML_START))?.index;
-  return start === undefined ? undefined : readEventXml(text.slice(start));
-}
-
-/** A syslog header, or an XML declaration, is shorter. */
-const MAX_XML_START = 512;
-
-function recogniseXml(record: JsonObject, xml: EventXml): Recognition {
-  const event = asSysmonEvent(xml);
-  if (event === undefined) return {};
-  const data = new Map(event.data);
-  addMessageFields(data, event.eventId, textAt(record, FLAT.message));
-  return recognised({ ...event, data });
+/** The event that a text is: XML, behind a syslog header or not, or a message, behind Splunk's heading or not. */
+function readEventText(text: string): SysmonEvent | 'foreign' | undefined {
+  const xmlStart = XML_START.exec(text.slice(0, MAX_XML_START))?.index;
+  const xml = xmlStart === undefined ? undefined : readEventXml(text.slice(xmlStart));
+  if (xml !== undefined) return asSysmonEvent(xml) ?? 'foreign';
+  const { heading, body } = splitSplunkText(text);
+  const provider = heading.get('SourceName');
+  if (provider !== undefined && !isSysmonProvider(provider)) return 'foreign';
+  const rendered = parseMessage(bareMessage(body));
+  if (rendered === undefined) return undefined;
+  return {
+    eventId: rendered.eventId,
+    recordId: heading.get('RecordNumber'),
+    provider,
+    channel: heading.get('LogName'),
+    computer: heading.get('ComputerName'),
+    timeCreated: undefined,
+    data: rendered.fields,
+  };
 }
 
 /** No id, no message, nothing but the fields: home-made exports of process creations alone. */
