@@ -1,0 +1,189 @@
+import { PROCESS_CREATION } from '../../event.js';
+import { fieldsOf } from '../json/event-data.js';
+import type { JsonObject } from '../json/members.js';
+import { isMessageTitle } from '../message.js';
+
+/** The columns of a log: what each is called as a member of a record. */
+export interface Columns {
+  /** The member each column becomes; undefined for columns that say something else than their name. */
+  readonly members: readonly (string | undefined)[];
+  /** The columns that may hold the event id; none where the record's shape has to tell it. */
+  readonly eventIds: readonly number[];
+  /** Whether a column holds records as another tool wrote them. */
+  readonly hasRaw: boolean;
+  /** Whether `-` stands for an absent value, as Kibana writes it. */
+  readonly isDashAbsent: boolean;
+}
+
+/** Event Viewer names five columns, in the language of Windows, and writes six values: the message has no name. */
+const EVENT_VIEWER_MEMBERS = ['Level', 'Date', 'Source', 'EventID', 'Task Category'] as const;
+const EVENT_VIEWER_SOURCE = 2;
+const EVENT_VIEWER_EVENT_ID = 3;
+
+const EVENT_ID_COLUMNS: ReadonlySet<string> = new Set([
+  'eventid',
+  'event id',
+  'eventcode',
+  'event_id',
+  'event.code',
+  'winlog.event_id',
+  '_eventid',
+]);
+
+/** Names that PowerShell gives to what .NET knows of an event, in lower case. */
+const POWERSHELL_COLUMNS: readonly string[] = [
+  'timecreated',
+  'providername',
+  'logname',
+  'machinename',
+  'recordid',
+  'leveldisplayname',
+  'taskdisplayname',
+];
+
+/** Names of which one stands beside the id of a Windows event, in lower case. */
+const WINDOWS_COLUMNS: ReadonlySet<string> = new Set([
+  ...POWERSHELL_COLUMNS,
+  'channel',
+  'computer',
+  'computername',
+  'computer_name',
+  'eventdata',
+  'host.name',
+  'hostname',
+  'level',
+  'message',
+  'payload',
+  'provider',
+  'source',
+  'sourcename',
+  'winlog.channel',
+]);
+
+/** Exports have a few dozen columns, of Kibana some hundred. */
+const MAX_COLUMNS = 2000;
+
+/** So many of Sysmon's own names in a header are no chance. */
+const MIN_FIELD_COLUMNS = 3;
+
+const FIELD_COLUMNS: ReadonlySet<string> = new Set(fieldsOf(PROCESS_CREATION).map((name) => name.toLowerCase()));
+
+/** Texts of hayabusa's details: fields that are parted by a broken bar. */
+const DETAILS_COLUMNS: ReadonlySet<string> = new Set(['details', 'extrafieldinfo', 'allfieldinfo']);
+
+/**
+ * Reads the header of a log; undefined if it is not that of a log of events. `firstRow` tells Event Viewer's header, whose names are
+ * translated, from others: there the first row has one cell more.
+ */
+export function readHeader(header: readonly string[], firstRow: readonly string[] | undefined): Columns | undefined {
+  if (header.length > MAX_COLUMNS) return undefined;
+  const names = header.map((name) => name.trim().toLowerCase());
+  const present = new Set(names);
+  const eventIds = names.flatMap((name, index) => (EVENT_ID_COLUMNS.has(name) ? [index] : []));
+  if (eventIds.length === 0 && firstRow !== undefined && isEventViewerRow(header, firstRow)) {
+    return { members: EVENT_VIEWER_MEMBERS, eventIds: [EVENT_VIEWER_EVENT_ID], hasRaw: false, isDashAbsent: false };
+  }
+  if (!isEventHeader(names, eventIds.length > 0, firstRow)) return undefined;
+  return {
+    members: header.map((name) => memberOf(name.trim(), present)),
+    eventIds: eventIds.length > 0 || !present.has('id') ? eventIds : [names.indexOf('id')],
+    hasRaw: present.has('_raw'),
+    isDashAbsent: names.some((name) => name.includes('.')),
+  };
+}
+
+/** The record of one row, as JSON would have it: empty cells are absent, a cell beyond the header is Event Viewer's message. */
+export function toRecord(columns: Columns, row: readonly string[]): JsonObject {
+  const record: { [member: string]: unknown } = Object.create(null);
+  for (const [index, cell] of row.entries()) {
+    const member = index < columns.members.length ? columns.members[index] : 'Message';
+    if (member === undefined || cell === '' || (columns.isDashAbsent && cell === '-')) continue;
+    record[member] ??= readCell(member, cell);
+  }
+  return record;
+}
+
+function isEventViewerRow(header: readonly string[], row: readonly string[]): boolean {
+  return (
+    header.length === EVENT_VIEWER_MEMBERS.length &&
+    row.length === header.length + 1 &&
+    /^\d{1,5}$/.test(row[EVENT_VIEWER_EVENT_ID] ?? '') &&
+    row[EVENT_VIEWER_SOURCE] !== ''
+  );
+}
+
+function isEventHeader(
+  names: readonly string[],
+  hasEventId: boolean,
+  firstRow: readonly string[] | undefined,
+): boolean {
+  if (names.includes('_raw')) return true;
+  if (names.includes('ruletitle') && names.some((name) => DETAILS_COLUMNS.has(name))) return true;
+  const fieldColumns = names.filter((name) => FIELD_COLUMNS.has(bareField(name)));
+  if (fieldColumns.length >= MIN_FIELD_COLUMNS) return true;
+  if (hasEventId) return fieldColumns.length > 0 || names.some((name) => WINDOWS_COLUMNS.has(name));
+  const message = names.indexOf('message');
+  if (message < 0) return false;
+  // PowerShell calls the id just `Id`, and people select little more than the message.
+  const firstLine = firstRow?.[message]?.split('\n', 1)[0] ?? '';
+  return POWERSHELL_COLUMNS.some((name) => names.includes(name)) || isMessageTitle(firstLine);
+}
+
+/** `winlog.event_data.Image`, `EventData.Image`, `winlogbeat_winlog_event_data_Image` without what stands before the field. */
+function bareField(name: string): string {
+  return name.replace(/^.*(?:event_?data[._]|\.)/, '');
+}
+
+/** What a column becomes, given all names in lower case; undefined for names that mean something else in this log. */
+function memberOf(name: string, present: ReadonlySet<string>): string | undefined {
+  const lower = name.toLowerCase();
+  if (lower === 'event id') return 'EventID';
+  // Log Analytics' portal says in the name that the time is UTC.
+  if (lower === 'timegenerated [utc]') return 'TimeGenerated';
+  // Windows' own columns name the thread and the process that wrote the event: Sysmon's service.
+  if (lower === 'processid' && present.has('threadid') && !present.has('executionprocessid')) return undefined;
+  // Splunk's names for where it got the event from.
+  const isSplunk = present.has('_raw') || present.has('_time');
+  return isSplunk && (lower === 'source' || lower === 'sourcetype') ? undefined : name;
+}
+
+function readCell(member: string, cell: string): unknown {
+  const lower = member.toLowerCase();
+  if (DETAILS_COLUMNS.has(lower)) return readDetails(cell);
+  if (lower === 'timegenerated') return utcOf(cell);
+  // Splunk extracts User from its own heading, too, where it is never translated.
+  if (lower === 'user') return cell.split('\n').find((user) => user !== 'NOT_TRANSLATED');
+  return cell;
+}
+
+/**
+ * hayabusa's `Name: value ¦ Name: value`; with its options for several lines or tabs these part the fields. A name that is there twice
+ * comes from a value that quotes it, so neither is believed; but the digests stand last, behind all that a program's author can write.
+ */
+function readDetails(cell: string): JsonObject {
+  const details: { [name: string]: unknown } = Object.create(null);
+  const repeated = new Set<string>();
+  const separator = cell.includes(' ¦ ') ? ' ¦ ' : cell.includes('\n') ? '\n' : '\t';
+  let previous: string | undefined;
+  for (const part of cell.split(separator)) {
+    const [, name, value] = /^([A-Za-z]{1,40}): ?(.*)$/s.exec(part.trimStart()) ?? [];
+    if (name !== undefined && value !== undefined) {
+      if (name in details && name !== 'Hashes') repeated.add(name);
+      details[name] = value.replace(/\r$/, '');
+      previous = name;
+    } else if (previous !== undefined) {
+      details[previous] = `${String(details[previous])}${separator}${part}`;
+    }
+  }
+  for (const name of repeated) delete details[name];
+  return details;
+}
+
+/** The portal writes `3/1/2026, 11:20:31.123 AM`, always in this form; ISO times stay as they are. */
+function utcOf(cell: string): string {
+  const match = /^(\d{1,2})\/(\d{1,2})\/(\d{4}),? (\d{1,2}):(\d\d):(\d\d(?:\.\d{1,7})?) ([AP])M$/.exec(cell);
+  if (match === null) return cell;
+  const [, month = '', day = '', year = '', hour = '', minute = '', second = '', half] = match;
+  const hours = (Number(hour) % 12) + (half === 'P' ? 12 : 0);
+  return `${year}-${month.padStart(2, '0')}-${day.padStart(2, '0')}T${String(hours).padStart(2, '0')}:${minute}:${second}Z`;
+}
