@@ -215,6 +215,7 @@ async function readAll(job: EnrichJob, judgements: Judgements, tally: Tally, fai
 }
 
 function logFailure(path: string, error: unknown): RunFailure {
+  if (error instanceof LogError) return { path, code: error.code, message: `${path}: ${error.message}` };
   if (error instanceof EnrichmentError) return { path, code: error.code, message: error.message };
   const code = systemCodeOf(error);
   // A system call's failure is the log's; anything else is a defect of ours and must not pass for one.
@@ -275,12 +276,10 @@ class LogReading implements RecordReceiver {
         reader,
         { filePath, limits: this.#job.containerLimits, wanted: WANTED },
         this,
-        (member, error) =>
-          fail({
-            path: `${this.#name}!${member}`,
-            code: error.code,
-            message: `${this.#name}: ${member}: ${error.message}`,
-          }),
+        (member, error) => {
+          const place = member === '' ? this.#name : `${this.#name}!${member}`;
+          fail({ path: place, code: error.code, message: `${place}: ${error.message}` });
+        },
       );
       await this.onBlockEnd();
     } catch (error) {

@@ -402,7 +402,7 @@ function buildImages() {
       {
         ...recent,
         detections: 54,
-        engines: 75,
+        engines: 72,
         label: 'trojan.lynxloader/msil',
       },
     ),
@@ -412,7 +412,7 @@ function buildImages() {
       {
         ...recent,
         detections: 61,
-        engines: 74,
+        engines: 71,
         label: 'ransomware.lynx/crypt',
       },
     ),

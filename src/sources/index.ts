@@ -3,7 +3,13 @@ import { LogError } from '../errors.js';
 import type { RecordReceiver, WantedRecords } from '../event.js';
 import { escapeControls, shorten } from '../terminal.js';
 import { type ByteReader, fileByteReader, PeekableReader } from './byte-reader.js';
-import { type ContainerLimits, detectContainer, openMembers } from './containers.js';
+import {
+  type ContainerFormat,
+  type ContainerLimits,
+  detectContainer,
+  InflationBudget,
+  openMembers,
+} from './containers.js';
 import { looksLikeCsv, readCsv } from './csv.js';
 import { decodingReader } from './encoding.js';
 import { isEvtx, readEvtx } from './evtx/index.js';
@@ -51,78 +57,122 @@ export interface ReadingOptions {
   readonly filePath: string | undefined;
 }
 
+/** Told of a part of a log that cannot be read; `member` is its place within archives, empty for the log itself. */
+export type FailureReceiver = (member: string, error: LogError) => void;
+
 /**
  * Reads one log of any format, archives and compressed ones included, member after member, and returns what it was taken for.
- * Members that cannot be read are reported through `onFailure` and do not end the rest. Rejects with LogError where the log as a
- * whole is none (NOT_A_LOG) or cannot be read, and with the system's error where reading its bytes fails.
+ * Parts that cannot be read are reported through `onFailure` and do not end the rest. Rejects with LogError where the log as a
+ * whole is none (NOT_A_LOG) or nothing of it can be read, and with the system's error where reading its bytes fails.
  */
-export async function readLog(
+export function readLog(
   reader: ByteReader,
   options: ReadingOptions,
   receiver: RecordReceiver,
-  onFailure: (member: string, error: LogError) => void,
+  onFailure: FailureReceiver,
 ): Promise<string> {
-  return readNested(new PeekableReader(reader), options, receiver, onFailure, '', 0);
+  return new NestedReading(options, receiver, onFailure).read(new PeekableReader(reader), '', 0);
 }
 
-async function readNested(
-  reader: PeekableReader,
-  options: ReadingOptions,
-  receiver: RecordReceiver,
-  onFailure: (member: string, error: LogError) => void,
-  place: string,
-  depth: number,
-): Promise<string> {
-  const head = await reader.peek(HEAD_BYTES);
-  if (head.length === 0) {
-    receiver.onNote(`${place === '' ? '' : `${place}: `}empty`);
-    return 'empty';
+/** One log with all that is packed in it. */
+class NestedReading {
+  readonly #options: ReadingOptions;
+  readonly #receiver: RecordReceiver;
+  readonly #onFailure: FailureReceiver;
+  /** Shared by all levels: a bomb may be spread over many members. */
+  readonly #budget: InflationBudget;
+
+  constructor(options: ReadingOptions, receiver: RecordReceiver, onFailure: FailureReceiver) {
+    this.#options = options;
+    this.#receiver = receiver;
+    this.#onFailure = onFailure;
+    this.#budget = new InflationBudget(options.limits);
   }
-  if (isEvtx(head)) {
-    await readEvtx(reader, options.wanted, receiver);
-    return 'EVTX';
-  }
-  const container = detectContainer(head);
-  if (container !== undefined) {
-    if (depth >= options.limits.maxDepth) {
-      throw new LogError('TOO_LARGE', `archives nested deeper than ${options.limits.maxDepth} are not opened`);
+
+  /** Reads what stands at `place` (member names, outermost first) and returns its format. */
+  async read(reader: PeekableReader, place: string, depth: number): Promise<string> {
+    const { wanted } = this.#options;
+    const head = await reader.peek(HEAD_BYTES);
+    if (head.length === 0) {
+      this.#receiver.onNote(place === '' ? 'empty' : `${place}: empty`);
+      return 'empty';
     }
+    if (isEvtx(head)) {
+      await readEvtx(reader, wanted, this.#receiver);
+      return 'EVTX';
+    }
+    const container = detectContainer(head);
+    if (container !== undefined) return this.#readMembers(container, reader, place, depth);
+    const text = new PeekableReader(decodingReader(reader));
+    const textHead = await text.peek(HEAD_BYTES);
+    for (const source of TEXT_SOURCES) {
+      if (!source.looksLike(textHead)) continue;
+      await source.read(text, wanted, this.#receiver);
+      return source.format;
+    }
+    throw new LogError('NOT_A_LOG', `no log format that is known here; it ${describeHead(head, textHead)}`);
+  }
+
+  async #readMembers(
+    container: ContainerFormat,
+    reader: PeekableReader,
+    place: string,
+    depth: number,
+  ): Promise<string> {
+    if (depth >= this.#options.limits.maxDepth) {
+      throw new LogError(
+        'TOO_LARGE',
+        `archives nested deeper than ${this.#options.limits.maxDepth} are not opened; unpack it first`,
+      );
+    }
+    const { limits, filePath } = this.#options;
     const formats = new Set<string>();
     let strayMembers = 0;
-    const path = depth === 0 ? options.filePath : undefined;
-    for await (const member of openMembers(container, reader, { ...(path === undefined ? {} : { path }) }, options.limits)) {
+    let failedMembers = 0;
+    const log = { budget: this.#budget, ...(depth === 0 && filePath !== undefined ? { path: filePath } : {}) };
+    for await (const member of openMembers(container, reader, log, limits)) {
       const memberPlace = [place, member.name].filter((name) => name !== '').join('!');
-      if ('failure' in member) {
-        if (memberPlace === '') throw member.failure;
-        onFailure(memberPlace, member.failure);
-        continue;
-      }
-      try {
-        const inner = new PeekableReader(member.reader);
-        formats.add(await readNested(inner, options, receiver, onFailure, memberPlace, depth + 1));
-      } catch (error) {
-        if (!(error instanceof LogError) || memberPlace === '') throw error;
-        if (error.code === 'NOT_A_LOG') {
-          strayMembers++;
-          receiver.onNote(`${memberPlace}: skipped: ${error.message}`);
-        } else {
-          onFailure(memberPlace, error);
-        }
+      const failure =
+        'failure' in member ? member.failure : await this.#readMember(member.reader, memberPlace, depth, formats);
+      if (failure === undefined) continue;
+      const isWhole = formats.size === 0 && failedMembers === 0;
+      if (failure.code === 'NOT_A_LOG') {
+        // The one member of a compression is the log itself.
+        if (member.name === '') throw failure;
+        strayMembers++;
+        this.#receiver.onNote(`${memberPlace}: skipped: ${failure.message}`);
+      } else if (failure.code === 'TRUNCATED' && formats.size > 0) {
+        this.#receiver.onNote(
+          `${memberPlace === '' ? '' : `${memberPlace}: `}${failure.message}; what came before was read`,
+        );
+      } else if (member.name === '' && isWhole) {
+        throw failure;
+      } else {
+        failedMembers++;
+        this.#onFailure(memberPlace, failure);
       }
     }
-    if (formats.size === 0 && strayMembers > 0) {
+    if (formats.size === 0 && failedMembers === 0 && strayMembers > 0) {
       throw new LogError('NOT_A_LOG', `none of the ${strayMembers} files in this ${container} archive is a log`);
     }
-    return `${container}${formats.size === 0 ? '' : ` of ${[...formats].join(', ')}`}`;
+    return `${container}${formats.size === 0 ? '' : ` of ${[...formats].sort().join(', ')}`}`;
   }
-  const text = new PeekableReader(await decodingReader(reader));
-  const textHead = await text.peek(HEAD_BYTES);
-  for (const source of TEXT_SOURCES) {
-    if (!source.looksLike(textHead)) continue;
-    await source.read(text, options.wanted, receiver);
-    return source.format;
+
+  /** Reads one member; its own trouble is returned, so that the next one is read all the same. */
+  async #readMember(
+    reader: ByteReader,
+    place: string,
+    depth: number,
+    formats: Set<string>,
+  ): Promise<LogError | undefined> {
+    try {
+      formats.add(await this.read(new PeekableReader(reader), place, depth + 1));
+      return undefined;
+    } catch (error) {
+      if (error instanceof LogError) return error;
+      throw error;
+    }
   }
-  throw new LogError('NOT_A_LOG', `no log format that is known here; it ${describeHead(head, textHead)}`);
 }
 
 function describeHead(head: Buffer, textHead: Buffer): string {
@@ -130,8 +180,16 @@ function describeHead(head: Buffer, textHead: Buffer): string {
     if (signature.every((byte, index) => head[index] === byte)) return `looks like ${name}`;
   }
   const isBinary = textHead.subarray(0, 512).some((byte) => byte < 9 || (byte > 13 && byte < 32 && byte !== 27));
-  if (isBinary) return `begins with the bytes ${head.subarray(0, 8).toString('hex').replace(/..(?=.)/g, '$& ')}`;
-  const firstLine = textHead.toString('utf8', 0, 200).split(/\r?\n/).find((line) => line.trim() !== '') ?? '';
+  if (isBinary)
+    return `begins with the bytes ${head
+      .subarray(0, 8)
+      .toString('hex')
+      .replace(/..(?=.)/g, '$& ')}`;
+  const firstLine =
+    textHead
+      .toString('utf8', 0, 200)
+      .split(/\r?\n/)
+      .find((line) => line.trim() !== '') ?? '';
   return `begins with "${shorten(escapeControls(firstLine.trim()), 60)}"`;
 }
 
