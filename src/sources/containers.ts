@@ -8,14 +8,15 @@ import { PackedInput } from './containers/packed-input.js';
 import { sevenZipMembers } from './containers/seven-zip.js';
 import { type Spool, spool } from './containers/spool.js';
 import { isTar, tarMembers } from './containers/tar.js';
+import { isXz, XZ_WINDOW_BYTES, xzChunks } from './containers/xz.js';
 import { zipMembers } from './containers/zip.js';
-import { ZSTD_WINDOW_BYTES, zstdChunks } from './containers/zstd.js';
+import { isZstd, ZSTD_WINDOW_BYTES, zstdChunks } from './containers/zstd.js';
 
 export { type ContainerLimits, DEFAULT_LIMITS, InflationBudget } from './containers/limits.js';
 export type { Member } from './containers/member.js';
 
 /** Archives and compressions that logs come in. */
-export type ContainerFormat = 'gzip' | 'zip' | 'tar' | 'zstd' | 'bzip2' | '7z';
+export type ContainerFormat = 'gzip' | 'zip' | 'tar' | 'zstd' | 'bzip2' | 'xz' | '7z';
 
 /** What is known of a log besides its bytes. */
 export interface ContainedLog {
@@ -32,7 +33,6 @@ const SIGNATURES: readonly (readonly [format: ContainerFormat, signature: readon
   ['zip', [0x50, 0x4b, 5, 6]],
   ['zip', [0x50, 0x4b, 7, 8]],
   ['7z', [0x37, 0x7a, 0xbc, 0xaf, 0x27, 0x1c]],
-  ['zstd', [0x28, 0xb5, 0x2f, 0xfd]],
 ];
 
 /** What kind of container begins with these bytes (512 tell all), or undefined. Names and extensions do not matter. */
@@ -40,7 +40,9 @@ export function detectContainer(head: Buffer): ContainerFormat | undefined {
   for (const [format, signature] of SIGNATURES) {
     if (signature.every((byte, index) => head[index] === byte)) return format;
   }
+  if (isZstd(head)) return 'zstd';
   if (isBzip2(head)) return 'bzip2';
+  if (isXz(head)) return 'xz';
   return isTar(head) ? 'tar' : undefined;
 }
 
@@ -69,6 +71,9 @@ export async function* openMembers(
       return;
     case 'bzip2':
       yield* oneMember('', bzip2Chunks(new PackedInput(reader, BZIP2_WINDOW_BYTES)), budget, 'bzip2 data');
+      return;
+    case 'xz':
+      yield* oneMember('', xzChunks(new PackedInput(reader, XZ_WINDOW_BYTES)), budget, 'xz data');
       return;
     case 'tar':
       yield* tarMembers(reader);

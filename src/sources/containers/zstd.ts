@@ -25,6 +25,15 @@ interface FrameHeader {
   readonly hasDictionary: boolean;
 }
 
+/** Whether bytes begin zstd data: a frame, or one to be skipped, which pzstd puts first. */
+export function isZstd(head: Buffer): boolean {
+  return head.length >= 4 && (head.readUInt32LE(0) === FRAME_MAGIC || isSkippable(head.readUInt32LE(0)));
+}
+
+function isSkippable(magic: number): boolean {
+  return (magic & SKIPPABLE_MASK) >>> 0 === SKIPPABLE_MAGIC;
+}
+
 /**
  * Unpacks zstd data of any number of frames; what follows the last and starts none is ignored.
  * Frames are walked here and fzstd decodes their blocks, so that a header's wish for memory is checked and many small frames cost no
@@ -92,7 +101,7 @@ async function nextFrame(input: PackedInput, isFollowing: boolean): Promise<Fram
   for (;;) {
     const isWhole = await input.need(5);
     const magic = isWhole ? input.bytes.readUInt32LE(0) : 0;
-    if ((magic & SKIPPABLE_MASK) >>> 0 === SKIPPABLE_MAGIC) {
+    if (isSkippable(magic)) {
       if (!(await input.need(8))) throw truncated('zstd data');
       if (!(await input.skip(8 + input.bytes.readUInt32LE(4)))) throw truncated('zstd data');
       continue;
