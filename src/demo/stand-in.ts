@@ -48,7 +48,7 @@ export type Fault =
   | { readonly kind: 'redirect'; readonly location: string };
 
 /** One question that reached the stand-in. */
-export interface StandInRequest {
+interface StandInRequest {
   readonly hash: string;
   /** Counted from 1. */
   readonly number: number;

@@ -37,7 +37,7 @@ export interface DeskOptions {
 }
 
 /** Whether a question may leave now. */
-export type Admission =
+type Admission =
   /** It is spent and claimed. The request has to leave at once. */
   | { readonly kind: 'granted' }
   /** Somebody else has asked it since. */

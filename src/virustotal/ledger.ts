@@ -44,7 +44,7 @@ export type Decision =
   | { readonly kind: 'spent'; readonly window: SpentWindow; readonly resumesAt: Date };
 
 /** Used and allowed requests; `limit` is `Infinity` where there is none. */
-export interface WindowUsage {
+interface WindowUsage {
   readonly used: number;
   readonly limit: number;
 }

@@ -33,7 +33,7 @@ export interface Question {
 }
 
 /** How much of one quota is used; of user and group the one with less left. */
-export interface Quota {
+interface Quota {
   readonly allowed: number;
   readonly used: number;
 }
