@@ -44,9 +44,10 @@ export interface AskingOptions {
   readonly cache: AnswerCache;
   readonly clock: Clock;
   readonly purpose: Purpose;
-  readonly signal: AbortSignal;
-  /** Ask even where another process has just put a fresh answer. */
-  readonly isAlwaysAsked: boolean;
+  /** Once aborted, nothing is asked any more. */
+  readonly signal?: AbortSignal;
+  /** Ask even where the cache has a fresh answer by now. */
+  readonly isAlwaysAsked?: boolean;
   /** Told what is worth knowing, one line each. */
   readonly say: (text: string) => void;
 }
@@ -97,7 +98,7 @@ export async function openQuestioner(config: Config, options: AskingOptions): Pr
     desk,
     clock,
     concurrency: config.concurrency,
-    signal: options.signal,
+    signal: options.signal ?? new AbortController().signal,
     freshAnswer: async (hash) => {
       const lookup = await cache.get(hash);
       if (lookup === undefined || !isFresh(lookup, config.lifetimes, clock.now())) return undefined;

@@ -1,6 +1,6 @@
 import { ByteWriter } from './byte-writer.js';
 import type { AnswerCache } from './cache/index.js';
-import type { Clock } from './clock.js';
+import { type Clock, systemClock } from './clock.js';
 import { EnrichmentError, LogError, messageOf, type Reject, systemCodeOf } from './errors.js';
 import { PROCESS_CREATION, type RecordReceiver, type RecordView, type WantedRecords } from './event.js';
 import { lookupKeyOf } from './hash.js';
@@ -10,7 +10,7 @@ import type { Lifetimes } from './lookup.js';
 import { type OutputFile, outputFile } from './sinks/enriched-file.js';
 import { refreshFile } from './sinks/refresh.js';
 import type { ByteReader } from './sources/byte-reader.js';
-import { type ContainerLimits, openLogFile, readLog } from './sources/index.js';
+import { type ContainerLimits, DEFAULT_LIMITS, openLogFile, readLog } from './sources/index.js';
 import type { QuotaSummary, RunFailure, Summary } from './summary.js';
 import { type Thresholds, virustotalMember } from './verdict.js';
 import type { Outcome, Questioner } from './virustotal/schedule.js';
@@ -47,11 +47,36 @@ export interface EnrichJob {
   readonly maxLookups?: number;
   readonly thresholds: Thresholds;
   readonly lifetimes: Lifetimes;
-  readonly containerLimits: ContainerLimits;
-  readonly clock: Clock;
+  /** Those of a person's machine without. */
+  readonly containerLimits?: ContainerLimits;
+  /** The machine's without. */
+  readonly clock?: Clock;
   /** Ends the run early: what is being written is finished, the rest is left for the next run. */
   readonly signal?: AbortSignal;
+  readonly observer?: Partial<RunObserver>;
+}
+
+/** A job with its defaults. */
+interface Job extends EnrichJob {
+  readonly clock: Clock;
+  readonly containerLimits: ContainerLimits;
   readonly observer: RunObserver;
+}
+
+/** Calls reach the observer itself, so it may be an instance of a class; what it lacks is silent. */
+function withDefaults(observer: Partial<RunObserver>): RunObserver {
+  return {
+    onReadingStart: (logs, totalBytes) => observer.onReadingStart?.(logs, totalBytes),
+    onLogStart: (name) => observer.onLogStart?.(name),
+    onProgress: (bytesRead) => observer.onProgress?.(bytesRead),
+    onLogEnd: (name, format, processCreations) => observer.onLogEnd?.(name, format, processCreations),
+    onNote: (logName, note) => observer.onNote?.(logName, note),
+    onReject: (logName, reject) => observer.onReject?.(logName, reject),
+    onFailure: (failure) => observer.onFailure?.(failure),
+    onAskingStart: (questions) => observer.onAskingStart?.(questions),
+    onOutcome: (hash, outcome) => observer.onOutcome?.(hash, outcome),
+    onRefreshed: (path) => observer.onRefreshed?.(path),
+  };
 }
 
 /** A file of this run that VirusTotal's engines detect, and where it was first met. */
@@ -89,7 +114,13 @@ interface WaitingFile {
  * files without a fresh answer, and refreshes the records of those that got one. Resolves with the summary; trouble with one
  * log, record or question is in it, not thrown. Throws StorageError where the cache itself cannot be used.
  */
-export async function enrich(job: EnrichJob): Promise<EnrichOutcome> {
+export async function enrich(wantedJob: EnrichJob): Promise<EnrichOutcome> {
+  const job: Job = {
+    clock: systemClock,
+    containerLimits: DEFAULT_LIMITS,
+    ...wantedJob,
+    observer: withDefaults(wantedJob.observer ?? {}),
+  };
   const startedAt = job.clock.now();
   const judgements = new Judgements({
     cache: job.cache,
@@ -174,7 +205,7 @@ interface Tally {
 type Fail = (failure: RunFailure) => void;
 
 /** Step 1: every log once, in order. Returns the files that wait for answers. */
-async function readAll(job: EnrichJob, judgements: Judgements, tally: Tally, fail: Fail): Promise<WaitingFile[]> {
+async function readAll(job: Job, judgements: Judgements, tally: Tally, fail: Fail): Promise<WaitingFile[]> {
   const { observer, signal } = job;
   const waiting: WaitingFile[] = [];
   const totalBytes = job.logs.reduce((sum, log) => sum + log.sizeBytes, 0);
@@ -244,7 +275,7 @@ const WANTED: WantedRecords = { eventIds: new Set([PROCESS_CREATION]) };
 
 /** One log on its way to its enriched file. */
 class LogReading implements RecordReceiver {
-  readonly #job: EnrichJob;
+  readonly #job: Job;
   readonly #judgements: Judgements;
   readonly #tally: Tally;
   readonly #name: string;
@@ -258,7 +289,7 @@ class LogReading implements RecordReceiver {
   readonly #due = new Map<Judgement, string>();
   #processCreations = 0;
 
-  constructor(job: EnrichJob, judgements: Judgements, tally: Tally, name: string, enrichedPath: string) {
+  constructor(job: Job, judgements: Judgements, tally: Tally, name: string, enrichedPath: string) {
     this.#job = job;
     this.#judgements = judgements;
     this.#tally = tally;
@@ -373,7 +404,7 @@ class LogReading implements RecordReceiver {
 const NO_HASH_MEMBER = virustotalMember(undefined, { verdict: 'unchecked', reason: 'no_hash' });
 
 /** Steps 2 and 3: which files to ask about, and asking. Returns the quota as it stands then, null for offline work. */
-async function askAboutDue(job: EnrichJob, judgements: Judgements, fail: Fail): Promise<QuotaSummary | null> {
+async function askAboutDue(job: Job, judgements: Judgements, fail: Fail): Promise<QuotaSummary | null> {
   const { questioner, observer } = job;
   if (questioner === undefined) return null;
   const due = judgements.due();
@@ -399,7 +430,7 @@ async function askAboutDue(job: EnrichJob, judgements: Judgements, fail: Fail): 
 
 /** Step 4: only files that hold a record whose verdict has changed since it was written. */
 async function refreshAll(
-  job: EnrichJob,
+  job: Job,
   waiting: readonly WaitingFile[],
   judgements: Judgements,
   fail: Fail,

@@ -10,7 +10,6 @@ import { ENRICHED_ENDING, findLogs } from '../log-paths.js';
 import { enrich } from '../pipeline.js';
 import { outputFile } from '../sinks/enriched-file.js';
 import { streamByteReader } from '../sources/byte-reader.js';
-import { DEFAULT_LIMITS } from '../sources/index.js';
 import type { RunFailure, Summary } from '../summary.js';
 import { describeSummary, RunOutput } from './run-output.js';
 import {
@@ -60,7 +59,6 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
         clock: shell.clock,
         purpose: 'batch',
         signal: shell.signal,
-        isAlwaysAsked: false,
         say: (text) => output.say(`sysmon-vt: ${text}`),
       });
     }
@@ -74,7 +72,6 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
       ...(options.maxLookups === undefined ? {} : { maxLookups: options.maxLookups }),
       thresholds: config.thresholds,
       lifetimes: config.lifetimes,
-      containerLimits: DEFAULT_LIMITS,
       clock: shell.clock,
       signal: shell.signal,
       observer: output,

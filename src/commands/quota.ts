@@ -16,7 +16,6 @@ export async function runQuota(shell: Shell, options: CommonOptions): Promise<Ex
     clock: shell.clock,
     purpose: 'on_demand',
     signal: shell.signal,
-    isAlwaysAsked: false,
     say,
   });
   try {
