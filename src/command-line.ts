@@ -70,7 +70,7 @@ const CUES: readonly (readonly [CommandCue, RegExp])[] = [
 
 /** Another program's shell as an argument: what relays, exploits and installers of services do. */
 const SHELL_ARGUMENT = /[\s"'=](\S{0,120}\\)?(cmd|powershell|pwsh)(\.exe)?["']?(\s|$)/i;
-const SHELLS = /^"?([^"]{0,260}\\)?(cmd|powershell|pwsh|powershell_ise)(\.exe)?"?(\s|$)/i;
+const SHELLS = /^("([^"]{0,260}\\)?|(\S{0,260}\\)?)(cmd|powershell|pwsh|powershell_ise)(\.exe)?"?(\s|$)/i;
 
 const NOTHING: readonly CommandCue[] = [];
 

@@ -91,6 +91,13 @@ export function placeOf(normalizedPath: string): Place {
   return 'unknown';
 }
 
+const PROTECTED_PLACES: ReadonlySet<Place> = new Set<Place>(['windows', 'programs', 'packages']);
+
+/** Whether only an administrator, or Windows itself, could put a program there. */
+export function isProtectedPlace(place: Place): boolean {
+  return PROTECTED_PLACES.has(place);
+}
+
 /** Programs of Windows itself, without extension, that attackers hide behind or copy away; all live below `C:\Windows`. */
 const WINDOWS_PROGRAMS: ReadonlySet<string> = new Set(
   `alg applicationframehost arp at atbroker attrib audiodg autochk backgroundtaskhost bcdedit bitsadmin calc certreq certutil
