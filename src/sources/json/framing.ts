@@ -180,19 +180,22 @@ class Framer {
     const target = this.#bytes.subarray(this.#end, this.#end + BLOCK_BYTES);
     const added = await reader.read(target);
     this.#end += added;
-    return added < target.length;
+    return added === 0;
   }
 
   /** Frames what is in the buffer. */
   scan(isEnd: boolean): void {
-    let needsMore = false;
-    while (this.#position < this.#end && !needsMore) {
-      if (this.#mode === 'inside') this.#scanInside();
-      else if (this.#mode === 'between') needsMore = !this.#scanBetween(isEnd);
-      else if (this.#mode === 'lost') this.#findWayBack();
-      else this.#passRestOfLine();
-    }
-    if (isEnd) this.#finish();
+    do {
+      let needsMore = false;
+      while (this.#position < this.#end && !needsMore) {
+        if (this.#mode === 'inside') this.#scanInside();
+        else if (this.#mode === 'between') needsMore = !this.#scanBetween(isEnd);
+        else if (this.#mode === 'lost') this.#findWayBack();
+        else this.#passRestOfLine();
+      }
+    } while (isEnd && this.#giveUpOpenValue());
+    const isOpen = this.#frames.length > 1 || (this.#mode === 'inside' && this.#held === 'wrapper');
+    if (isEnd && isOpen) this.#visitor.onNote('the log ends before its array does: it may be cut');
   }
 
   #keptFrom(): number {
@@ -549,6 +552,11 @@ class Framer {
         this.#held === 'value' ? this.#valueOffset : this.#offset(),
       );
     }
+    this.#goBack();
+  }
+
+  /** Gives the value up and looks for the next one from its start, or from here where its bytes are not held. */
+  #goBack(): void {
     if (this.#held === 'value') this.#position = this.#valueStart;
     this.#depth = this.#frameDepth();
     this.#mayBeFrame = false;
@@ -558,9 +566,9 @@ class Framer {
 
   /**
    * Looks for the line to go on with after a broken value: one that starts like the broken one did, or further left.
-   * Lines further right belong to the broken value, as do its closing brackets.
+   * Lines further right belong to the broken value, as do its closing brackets. Returns whether there is one in the buffer.
    */
-  #findWayBack(): void {
+  #findWayBack(): boolean {
     const bytes = this.#bytes;
     while (this.#position < this.#end) {
       const byte = bytes[this.#position];
@@ -572,13 +580,14 @@ class Framer {
         } else if (byte !== CARRIAGE_RETURN) {
           if (this.#isWayBack(byte, this.#indent)) {
             this.#mode = 'between';
-            return;
+            return true;
           }
           this.#indent = -1;
         }
       }
       this.#position += 1;
     }
+    return false;
   }
 
   #isWayBack(byte: number | undefined, indent: number): boolean {
@@ -599,12 +608,17 @@ class Framer {
     if (lineEnd >= 0) this.#mode = 'between';
   }
 
-  #finish(): void {
-    if (this.#mode === 'inside' && this.#held === 'value') {
-      this.#reject('TRUNCATED', 'the log ends inside the value', this.#valueOffset);
+  /** The log ends inside a value: it is cut, or a line further up was. Returns whether there is a line to go on with. */
+  #giveUpOpenValue(): boolean {
+    if (this.#mode !== 'inside' || this.#held !== 'value') return false;
+    const offset = this.#valueOffset;
+    this.#goBack();
+    if (!this.#findWayBack()) {
+      this.#reject('TRUNCATED', 'the log ends inside the value', offset);
+      return false;
     }
-    const isOpen = this.#frames.length > 1 || (this.#mode === 'inside' && this.#held === 'wrapper');
-    if (isOpen) this.#visitor.onNote('the log ends before its array does: it may be cut');
+    this.#reject('BAD_JSON', 'the value has no end', offset);
+    return true;
   }
 
   #offset(): number {

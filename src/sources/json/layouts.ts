@@ -104,12 +104,14 @@ function stringEnd(bytes: Buffer, start: number, end: number): number {
   return position;
 }
 
-/** Position behind a number or literal. */
+/** Position behind a number or literal; `start` itself where a string, an object or an array stands there. */
 function scalarEnd(bytes: Buffer, start: number, end: number): number {
   let position = start;
   while (position < end) {
     const byte = bytes[position] as number;
-    if (byte === COMMA || byte === CLOSE_BRACE || byte === CLOSE_BRACKET || byte <= 0x20) break;
+    const isDigit = byte >= ZERO && byte <= NINE;
+    if (!isDigit && !(byte >= 0x61 && byte <= 0x7a) && byte !== 0x2d && byte !== 0x2e && byte !== 0x2b && byte !== 0x45)
+      break;
     position += 1;
   }
   return position;
