@@ -47,20 +47,17 @@ export function decodeEvent(
   const reading: Reading = { chunk, textUnitsLeft: MAX_TEXT_UNITS, stepsLeft: MAX_STEPS };
   const event = parseFragment(chunk, start, end).find(({ element }) => element.name === 'Event');
   if (event === undefined) throw new Damage('BAD_RECORD', 'no Event element');
-  const system = systemOf(reading, event);
-  const provider = system.get('Provider/Name');
-  const isSysmon =
-    (provider !== undefined && isSysmonProvider(provider)) || isSysmonGuid(system.get('Provider/Guid') ?? '');
-  if (!isSysmon) return undefined;
-  const eventId = parseEventId(system.get('EventID'));
+  const system = systemOf(event);
+  if (!isFromSysmon(reading, system)) return undefined;
+  const eventId = parseEventId(systemText(reading, system, 'EventID'));
   if (eventIds !== undefined && !eventIds.has(eventId)) return undefined;
   return {
     eventId,
-    recordId: system.get('EventRecordID'),
-    provider,
-    channel: system.get('Channel'),
-    computer: system.get('Computer'),
-    timeCreated: system.get('TimeCreated/SystemTime'),
+    recordId: systemText(reading, system, 'EventRecordID'),
+    provider: systemText(reading, system, 'Provider', 'Name'),
+    channel: systemText(reading, system, 'Channel'),
+    computer: systemText(reading, system, 'Computer'),
+    timeCreated: systemText(reading, system, 'TimeCreated', 'SystemTime'),
     data: dataOf(reading, event),
   };
 }
@@ -103,29 +100,28 @@ function elementsOf({ content }: Element): Element[] {
   return content.flatMap((part) => (part.kind === 'element' ? [part.element] : []));
 }
 
-const SYSTEM_TEXTS: ReadonlySet<string> = new Set(['EventID', 'EventRecordID', 'Channel', 'Computer']);
-
-/** What is needed of `System`, by element, or by element and attribute: `Channel`, `Provider/Name`. The first of a name counts. */
-function systemOf(reading: Reading, { element: event, values }: Root): Map<string, string> {
-  const fields = new Map<string, string>();
-  const keep = (name: string, text: string | undefined): void => {
-    if (text !== undefined && !fields.has(name)) fields.set(name, text);
-  };
+function systemOf({ element: event, values }: Root): Root {
   const system = elementsOf(event).find(({ name }) => name === 'System');
   if (system === undefined) throw new Damage('BAD_RECORD', 'no System element');
-  if (isLeftOut(system, values)) return fields;
-  for (const element of elementsOf(system)) {
-    const { name } = element;
-    if (isLeftOut(element, values)) continue;
-    if (SYSTEM_TEXTS.has(name)) {
-      keep(name, textOf(reading, element.content, values));
-    } else if (name === 'Provider' || name === 'TimeCreated') {
-      for (const attribute of element.attributes) {
-        keep(`${name}/${attribute.name}`, textOf(reading, attribute.content, values));
-      }
-    }
-  }
-  return fields;
+  return { element: system, values };
+}
+
+/** The text of a child of System, or of its attribute; undefined where it is absent or left out. The first of a name counts. */
+function systemText(reading: Reading, system: Root, name: string, attribute?: string): string | undefined {
+  const { values } = system;
+  if (isLeftOut(system.element, values)) return undefined;
+  const element = elementsOf(system.element).find((child) => child.name === name);
+  if (element === undefined || isLeftOut(element, values)) return undefined;
+  if (attribute === undefined) return textOf(reading, element.content, values);
+  const found = element.attributes.find((each) => each.name === attribute);
+  return found && textOf(reading, found.content, values);
+}
+
+function isFromSysmon(reading: Reading, system: Root): boolean {
+  return (
+    isSysmonProvider(systemText(reading, system, 'Provider', 'Name') ?? '') ||
+    isSysmonGuid(systemText(reading, system, 'Provider', 'Guid') ?? '')
+  );
 }
 
 /** `EventData` by field name; values of a repeated name are joined with `, `. */

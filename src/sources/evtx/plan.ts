@@ -10,6 +10,7 @@ import {
   NAME_HEAD_BYTES,
   NO_DEPENDENCY,
 } from './binxml.js';
+import { Damage } from './damage.js';
 import { isSysmonGuid } from './decode.js';
 
 /*
@@ -48,8 +49,9 @@ export interface EventPlan {
   readonly eventId: Slot;
   readonly provider: Slot;
   readonly providerGuid: Slot;
-  /** Whether a constant already says that the provider is Sysmon. */
-  readonly isSysmon: boolean;
+  /** Whether the constants of these two slots are Sysmon's. */
+  readonly hasSysmonName: boolean;
+  readonly hasSysmonGuid: boolean;
   readonly recordId: Slot;
   readonly channel: Slot;
   readonly computer: Slot;
@@ -126,7 +128,8 @@ function compileEvent(event: Element): EventPlan | undefined {
     eventId: slot('EventID'),
     provider,
     providerGuid,
-    isSysmon: isSysmonProvider(provider.constant ?? '') || isSysmonGuid(providerGuid.constant ?? ''),
+    hasSysmonName: isSysmonProvider(provider.constant ?? ''),
+    hasSysmonGuid: isSysmonGuid(providerGuid.constant ?? ''),
     recordId: slot('EventRecordID'),
     channel: slot('Channel'),
     computer: slot('Computer'),
@@ -178,7 +181,7 @@ function compileSlot(content: readonly Content[], dependency: number): Slot | un
   if (first?.kind === 'substitution' && content.length === 1) {
     const { index, isOptional } = first.substitution;
     if (dependency !== NO_DEPENDENCY && dependency !== index) return undefined;
-    return { ...EMPTY_SLOT, index, isOptional: isOptional || dependency === index };
+    return { ...EMPTY_SLOT, index, isOptional: isOptional || dependency !== NO_DEPENDENCY };
   }
   if (dependency !== NO_DEPENDENCY) return undefined;
   let constant = '';
@@ -262,8 +265,17 @@ export class PlanCache {
   #planCount = 0;
   #byteCount = 0;
 
-  /** The plan of the definition at `offset`, which lies within the chunk. Raises Damage where it cannot be read. */
-  planAt(chunk: Chunk, offset: number): Plan {
+  /** The plan of the definition at `offset`, which lies within the chunk; undefined where it cannot be read. */
+  planAt(chunk: Chunk, offset: number): Plan | undefined {
+    try {
+      return this.#planAt(chunk, offset);
+    } catch (error) {
+      if (error instanceof Damage) return undefined;
+      throw error;
+    }
+  }
+
+  #planAt(chunk: Chunk, offset: number): Plan {
     const id = chunk.view.getInt32(offset + GUID_OFFSET, true);
     for (const known of this.#byId.get(id) ?? []) {
       if (isSame(known, chunk, offset)) {

@@ -48,8 +48,8 @@ export type Outcome = 'wanted' | 'other' | 'unplanned';
 
 /** The usual spelling of Sysmon's provider name in UTF-16LE. */
 const SYSMON_NAME = new DataView(new Uint8Array(Buffer.from('Microsoft-Windows-Sysmon', 'utf16le')).buffer);
-/** Room for that name with a few NULs behind it. */
-const MAX_NAME_BYTES = 64;
+/** Bytes of the names of Sysmon for Windows and Linux in UTF-16. */
+const SYSMON_NAME_BYTES: readonly number[] = [2 * 'Microsoft-Windows-Sysmon'.length, 2 * 'Linux-Sysmon'.length];
 /** First four bytes of the GUIDs of Sysmon for Windows and Linux. */
 const SYSMON_GUID_HEADS: readonly number[] = [0x5770385f, 0xff032593];
 
@@ -78,7 +78,7 @@ class InstanceValues {
   end = 0;
 
   typeOf(index: number): number {
-    return index < this.count ? (this.types[index] ?? NULL_TYPE) : NULL_TYPE;
+    return index >= 0 && index < this.count ? (this.types[index] ?? NULL_TYPE) : NULL_TYPE;
   }
 
   startOf(index: number): number {
@@ -121,7 +121,7 @@ export class TemplateRecord implements RecordView {
     this.#usedOffsets.length = 0;
   }
 
-  /** Reads the record whose binary XML is at `[start, end)` of the chunk. Raises Damage where a definition cannot be read. */
+  /** Reads the record whose binary XML is at `[start, end)` of the chunk. */
   read(chunk: Chunk, start: number, end: number, eventIds: ReadonlySet<number>): Outcome {
     this.#chunk = chunk;
     const { view } = chunk;
@@ -131,10 +131,9 @@ export class TemplateRecord implements RecordView {
     if (event === undefined) return 'unplanned';
     const eventId = this.#eventIdOf(event);
     if (eventId === undefined) return 'unplanned';
-    if (!eventIds.has(eventId)) return 'other';
-    const isSysmon = event.isSysmon || this.#isSysmonProvider(event);
-    if (isSysmon === undefined) return 'unplanned';
-    if (!isSysmon) return 'other';
+    const isFromSysmon = this.#isFromSysmon(event);
+    if (isFromSysmon === undefined) return 'unplanned';
+    if (!isFromSysmon || !eventIds.has(eventId)) return 'other';
     if (!this.#isSystemDirect(event)) return 'unplanned';
     const data = this.#readData(event.dataIndex);
     if (data === undefined) return 'unplanned';
@@ -186,6 +185,7 @@ export class TemplateRecord implements RecordView {
     const size = this.#chunk.view.getUint32(offset + 20, true);
     if (offset + DEFINITION_HEAD_BYTES + size > limit) return undefined;
     const plan = this.#plans.planAt(this.#chunk, offset);
+    if (plan === undefined) return undefined;
     this.#planAt[offset] = plan;
     this.#usedOffsets.push(offset);
     return plan;
@@ -198,34 +198,35 @@ export class TemplateRecord implements RecordView {
     return this.#chunk.view.getUint16(outer.startOf(index), true);
   }
 
-  /** Undefined where it takes more than a look at a string and at the head of a GUID. */
-  #isSysmonProvider({ provider, providerGuid }: EventPlan): boolean | undefined {
+  /** By name, else by GUID; undefined where that takes more than a look at a string and at the head of a GUID. */
+  #isFromSysmon({ provider, providerGuid, hasSysmonName, hasSysmonGuid }: EventPlan): boolean | undefined {
+    if (hasSysmonName) return true;
     const outer = this.#outer;
-    if (provider.index >= 0) {
-      const type = outer.typeOf(provider.index);
-      if (type === STRING_TYPE) {
-        const start = outer.startOf(provider.index);
-        if (this.#isSysmonName(start, start + outer.sizeOf(provider.index))) return true;
-      } else if (type !== NULL_TYPE) {
-        return undefined;
-      }
+    const nameType = outer.typeOf(provider.index);
+    if (nameType === STRING_TYPE) {
+      const start = outer.startOf(provider.index);
+      const isSysmon = this.#isSysmonName(start, start + outer.sizeOf(provider.index));
+      if (isSysmon !== false) return isSysmon;
+    } else if (nameType !== NULL_TYPE) {
+      return undefined;
     }
-    if (providerGuid.index < 0) return false;
-    const type = outer.typeOf(providerGuid.index);
-    if (type === NULL_TYPE) return false;
-    if (type !== GUID_TYPE || outer.sizeOf(providerGuid.index) !== 16) return undefined;
+    const guidType = outer.typeOf(providerGuid.index);
+    if (guidType === NULL_TYPE) return hasSysmonGuid;
+    if (guidType !== GUID_TYPE || outer.sizeOf(providerGuid.index) !== 16) return undefined;
     const guidHead = this.#chunk.view.getUint32(outer.startOf(providerGuid.index), true);
     return SYSMON_GUID_HEADS.includes(guidHead) ? undefined : false;
   }
 
-  #isSysmonName(start: number, end: number): boolean {
+  #isSysmonName(start: number, end: number): boolean | undefined {
     const { view, bytes } = this.#chunk;
     if (end - start >= SYSMON_NAME.byteLength && isEqual(view, start, SYSMON_NAME)) {
-      return trimNuls(view, start, end) === start + SYSMON_NAME.byteLength;
+      if (trimNuls(view, start, end) === start + SYSMON_NAME.byteLength) return true;
     }
-    // Longer than any spelling of a name of Sysmon's: not worth a string.
-    if (end - start > MAX_NAME_BYTES || ((end - start) & 1) !== 0) return false;
-    return isSysmonProvider(bytes.toString('utf16le', start, trimNuls(view, start, end)));
+    if (((end - start) & 1) !== 0) return undefined;
+    const trimmed = trimNuls(view, start, end);
+    // Of another length than any spelling of Sysmon's names: not worth a string.
+    if (!SYSMON_NAME_BYTES.includes(trimmed - start)) return false;
+    return isSysmonProvider(bytes.toString('utf16le', start, trimmed));
   }
 
   /** Whether the members of System are of the types `writeBody` knows. */
