@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Lookup } from '../lookup.js';
 import { makeFolder, syncFolder } from '../storage/json-file.js';
@@ -75,8 +75,7 @@ export class JournalWriter {
       const batch = this.#waiting;
       this.#waiting = [];
       try {
-        this.#file ??= await this.#begin();
-        const file = this.#file;
+        const file = this.#file ?? (await this.#begin());
         const bytes = Buffer.from(batch.map(({ line }) => line).join(''));
         await file.appendFile(bytes);
         await file.datasync();
@@ -87,8 +86,8 @@ export class JournalWriter {
       } catch (error) {
         const failure = storageError('keep an answer', this.#path ?? this.#folder, error);
         for (const { reject } of batch) reject(failure);
-        // The file may now end in half a line, and what a failed sync left on the disk is unknown: never append to it again.
-        await this.#endJournal().catch(() => undefined);
+        // Whatever fails here fails for the reason that has just been told.
+        await this.#leaveJournal().catch(() => undefined);
       }
     }
   }
@@ -97,19 +96,23 @@ export class JournalWriter {
     await makeFolder(this.#folder);
     const path = join(this.#folder, `${process.pid}-${randomUUID()}.jsonl`);
     const file = await open(path, 'ax', 0o600);
+    this.#file = file;
     this.#path = path;
     this.#answerCount = 0;
     this.#byteCount = 0;
-    try {
-      await file.appendFile(`${JSON.stringify(thisProcess())}\n`);
-      await syncFolder(this.#folder);
-      return file;
-    } catch (error) {
-      this.#ended.push(path);
-      this.#path = undefined;
-      await file.close();
-      throw error;
-    }
+    await file.appendFile(`${JSON.stringify(thisProcess())}\n`);
+    await syncFolder(this.#folder);
+    return file;
+  }
+
+  /** After a failure: the file may end in half a line, and what a failed sync left on the disk is unknown, so it is never appended to. */
+  async #leaveJournal(): Promise<void> {
+    const path = this.#path;
+    // Where nothing was acknowledged nothing is worth keeping; on a full disk every attempt would leave a file.
+    if (path === undefined || this.#answerCount > 0) return this.#endJournal();
+    this.#path = undefined;
+    await this.#endJournal();
+    await rm(path, { force: true });
   }
 
   async #endJournal(): Promise<void> {

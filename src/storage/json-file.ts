@@ -98,9 +98,35 @@ export async function makeFolder(path: string): Promise<void> {
   }
 }
 
-/** Makes the names in a folder durable: files created, renamed or removed there. Windows cannot and need not do that. */
-export async function syncFolder(path: string): Promise<void> {
-  if (IS_WINDOWS) return;
+/** Syncs of folders that have not started yet, so that all who ask meanwhile share one. */
+const nextSyncs = new Map<string, Promise<void>>();
+const runningSyncs = new Map<string, Promise<void>>();
+
+/**
+ * Makes the names in a folder durable: files created, renamed or removed there before the call. Calls made while one sync runs share
+ * the next. Windows cannot and need not do that. Throws the system's error.
+ */
+export function syncFolder(path: string): Promise<void> {
+  if (IS_WINDOWS) return Promise.resolve();
+  const waiting = nextSyncs.get(path);
+  if (waiting !== undefined) return waiting;
+  const before = runningSyncs.get(path) ?? Promise.resolve();
+  const sync = before.then(async () => {
+    nextSyncs.delete(path);
+    const run = syncFolderOnce(path);
+    const settled = run.catch(() => undefined);
+    runningSyncs.set(path, settled);
+    try {
+      await run;
+    } finally {
+      if (runningSyncs.get(path) === settled) runningSyncs.delete(path);
+    }
+  });
+  nextSyncs.set(path, sync);
+  return sync;
+}
+
+async function syncFolderOnce(path: string): Promise<void> {
   const folder = await open(path, 'r');
   try {
     await folder.sync();

@@ -303,7 +303,7 @@ describe('a cache folder that cannot be used', () => {
   });
 });
 
-describe('several processes on one cache', () => {
+describe('several processes on one cache', { timeout: 120_000 }, () => {
   let children: ChildPrograms;
   beforeAll(async () => {
     children = await compileChildren(PUT);
@@ -314,7 +314,11 @@ describe('several processes on one cache', () => {
     const acknowledged: number[] = [];
     for (let round = 0; round < 10; round++) {
       const child = children.start(PUT, [folder, String(round * 1_000), '1000', '25']);
-      for (let count = 0; count < 10 + round * 9; count++) await child.nextLine();
+      // In odd rounds while it puts, in even ones around the fold that follows every 25 answers.
+      const isWithinFold = round % 2 === 0;
+      const linesUntilKill = isWithinFold ? 25 + 25 * (round / 2) : 10 + round * 9;
+      for (let count = 0; count < linesUntilKill; count++) await child.nextLine();
+      if (isWithinFold) await new Promise((resolve) => setTimeout(resolve, round));
       child.process.kill('SIGKILL');
       await child.ended;
       expect(child.lines.filter((line) => line.startsWith('report'))).toEqual([]);

@@ -211,7 +211,7 @@ export function describeCache(name: string, makePlace: () => Promise<CachePlace>
           await cache.close();
           await fresh.remove();
         }),
-        { numRuns: 25 },
+        { numRuns: 20 },
       );
     });
   });

@@ -73,7 +73,7 @@ describe('withLock within one process', () => {
   });
 });
 
-describe('withLock over processes', () => {
+describe('withLock over processes', { timeout: 120_000 }, () => {
   it('loses no step of several processes, some of them killed while they hold or take the lock', async () => {
     const counterPath = join(folder, 'counter');
     await writeFile(counterPath, '0');
