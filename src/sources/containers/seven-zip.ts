@@ -1,7 +1,7 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { stat } from 'node:fs/promises';
-import type { Readable } from 'node:stream';
+import { PassThrough, type Readable } from 'node:stream';
 import { type LogError, messageOf, systemCodeOf } from '../../errors.js';
 import { type ByteReader, streamByteReader } from '../byte-reader.js';
 import type { InflationBudget } from './limits.js';
@@ -146,6 +146,8 @@ async function start(program: string, args: readonly string[]): Promise<Run> {
     stdio: ['ignore', 'pipe', 'pipe'],
     windowsHide: true,
   });
+  // Node throws output away that nobody has begun to read when the program ends.
+  const output = child.stdout.pipe(new PassThrough());
   let complaint = '';
   child.stderr.setEncoding('utf8');
   child.stderr.on('data', (text: string) => {
@@ -156,7 +158,7 @@ async function start(program: string, args: readonly string[]): Promise<Run> {
   });
   await once(child, 'spawn');
   return {
-    output: child.stdout,
+    output,
     complaint: async () => {
       const status = await ended;
       if (status === 0) return undefined;

@@ -114,10 +114,10 @@ async function readBlockHeader(input: PackedInput, checkType: number): Promise<B
     throw damaged('CORRUPT', 'xz block header is damaged');
   const flags = header[1] ?? 0;
   let position = 2;
-  for (const flag of [0x40, 0x80]) if (flags & flag) position = parseInteger(header, position).end;
+  for (const flag of [0x40, 0x80]) if (flags & flag) position = parseInteger(header, position)?.end ?? header.length;
   const filter = parseInteger(header, position);
-  const propertiesSize = parseInteger(header, filter.end);
-  if ((flags & 3) !== 0 || filter.value !== FILTER_LZMA2 || propertiesSize.value !== 1) {
+  const propertiesSize = parseInteger(header, filter?.end ?? header.length);
+  if ((flags & 3) !== 0 || filter?.value !== FILTER_LZMA2 || propertiesSize?.value !== 1) {
     throw damaged('UNSUPPORTED', 'xz data are filtered for programs (BCJ, delta); unpack them with xz -d first');
   }
   const dictionaryBytes = parseDictionarySize(header[propertiesSize.end] ?? 0xff);
@@ -207,12 +207,12 @@ async function readIndex(input: PackedInput): Promise<void> {
   let indexBytes = 1;
   input.take(1);
   const takeInteger = async (): Promise<number> => {
-    await input.need(MAX_INTEGER_BYTES);
-    if (input.bytes.length === 0) throw truncated('xz data');
-    const { value, end } = parseInteger(input.bytes, 0);
-    input.take(end);
-    indexBytes += end;
-    return value;
+    const isWhole = await input.need(MAX_INTEGER_BYTES);
+    const integer = parseInteger(input.bytes, 0);
+    if (integer === undefined) throw isWhole ? damagedData() : truncated('xz data');
+    input.take(integer.end);
+    indexBytes += integer.end;
+    return integer.value;
   };
   const recordCount = await takeInteger();
   for (let record = 0; record < recordCount; record++) {
@@ -228,8 +228,8 @@ async function readIndex(input: PackedInput): Promise<void> {
   if (!isFooter) throw damaged('CORRUPT', 'xz index is damaged; the data before it were read');
 }
 
-/** Seven bits a byte, the lowest first; the top bit says that more follow. */
-function parseInteger(bytes: Buffer, start: number): { readonly value: number; readonly end: number } {
+/** Seven bits a byte, the lowest first; the top bit says that more follow. Undefined if there is no end to it. */
+function parseInteger(bytes: Buffer, start: number): { readonly value: number; readonly end: number } | undefined {
   let value = 0;
   for (let index = 0; index < MAX_INTEGER_BYTES; index++) {
     const byte = bytes[start + index];
@@ -237,7 +237,7 @@ function parseInteger(bytes: Buffer, start: number): { readonly value: number; r
     value += (byte & 0x7f) * 2 ** (7 * index);
     if ((byte & 0x80) === 0) return { value, end: start + index + 1 };
   }
-  throw damagedData();
+  return undefined;
 }
 
 function damagedData(): Error {

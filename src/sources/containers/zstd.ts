@@ -1,6 +1,7 @@
 import { Decompress } from 'fzstd';
 import { type ChunkSource, damaged, truncated } from './member.js';
 import type { PackedInput } from './packed-input.js';
+import { Xxh64 } from './xxh64.js';
 
 /** RFC 8878, section 3. */
 const FRAME_MAGIC = 0xfd2fb528;
@@ -36,14 +37,16 @@ function isSkippable(magic: number): boolean {
 
 /**
  * Unpacks zstd data of any number of frames; what follows the last and starts none is ignored.
- * Frames are walked here and fzstd decodes their blocks, so that a header's wish for memory is checked and many small frames cost no
- * depth. fzstd does not check a frame's checksum; a damaged block is found only where its structure breaks.
+ * Frames are walked here and fzstd decodes their blocks: it would follow a header's wish for memory, call itself for every frame, and
+ * not look at checksums.
  */
 export function zstdChunks(input: PackedInput): ChunkSource {
   let decoder: Decompress | undefined;
   let hasChecksum = false;
+  let expectedChecksum: number | undefined;
+  let hash = new Xxh64();
   let frameCount = 0;
-  let pieces: Buffer[] = [];
+  const pieces: Buffer[] = [];
   const push = (bytes: Buffer, isFinal: boolean): void => {
     try {
       // fzstd keeps what it is given until it has a whole block.
@@ -57,6 +60,7 @@ export function zstdChunks(input: PackedInput): ChunkSource {
     if (header === undefined) return false;
     frameCount += 1;
     hasChecksum = header.hasChecksum;
+    hash = new Xxh64();
     decoder = new Decompress((data) => pieces.push(Buffer.from(data.buffer, data.byteOffset, data.byteLength)));
     push(input.bytes.subarray(0, header.headerBytes), false);
     input.take(header.headerBytes);
@@ -73,6 +77,7 @@ export function zstdChunks(input: PackedInput): ChunkSource {
     const wholeBytes = 3 + (type === BLOCK_RLE ? 1 : size) + (isLast && hasChecksum ? CHECKSUM_BYTES : 0);
     if (!(await input.need(wholeBytes))) throw truncated('zstd data');
     push(input.bytes.subarray(0, wholeBytes), isLast);
+    if (isLast && hasChecksum) expectedChecksum = input.bytes.readUInt32LE(wholeBytes - CHECKSUM_BYTES);
     input.take(wholeBytes);
     if (isLast) decoder = undefined;
   };
@@ -85,10 +90,14 @@ export function zstdChunks(input: PackedInput): ChunkSource {
       for (;;) {
         const piece = pieces.shift();
         if (piece !== undefined) {
-          if (piece.length > 0) return piece;
-          continue;
+          if (piece.length === 0) continue;
+          if (hasChecksum) hash.update(piece);
+          return piece;
         }
-        pieces = [];
+        if (expectedChecksum !== undefined && hash.low32() !== expectedChecksum) {
+          throw damaged('CORRUPT', 'zstd data do not match their checksum; they were read nevertheless');
+        }
+        expectedChecksum = undefined;
         if (decoder === undefined && !(await startFrame())) return undefined;
         await decodeBlock();
       }

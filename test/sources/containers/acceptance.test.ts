@@ -1,9 +1,10 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { PeekableReader, streamByteReader } from '../../src/sources/byte-reader.js';
-import { DEFAULT_LIMITS, detectContainer, openMembers } from '../../src/sources/containers.js';
-import { SAMPLES } from './samples.js';
+import { PeekableReader, streamByteReader } from '../../../src/sources/byte-reader.js';
+import { DEFAULT_LIMITS, detectContainer, openMembers } from '../../../src/sources/containers.js';
+import { SAMPLES } from '../samples.js';
 
 interface Unpacked {
   readonly name: string;
@@ -49,7 +50,16 @@ function unpackSample(name: string): Promise<Unpacked[]> {
   return unpack(read(name), join(SAMPLES, name));
 }
 
+const hasSevenZip = ['7zz', '7z', '7za'].some((program) => spawnSync(program, ['i']).status === 0);
+
 describe.skipIf(!existsSync(SAMPLES))('sample containers', () => {
+  test.skipIf(!hasSevenZip)('sigma-regression-evtx-10.7z holds 10 logs', async () => {
+    const members = await unpackSample('containers/sigma-regression-evtx-10.7z');
+    expect(members.map(({ content }) => Buffer.isBuffer(content) && content.toString('latin1', 0, 7))).toEqual(
+      Array.from({ length: 10 }, () => 'ElfFile'),
+    );
+  });
+
   test.each(['gz', 'multi-member.jsonl.gz', 'bz2', 'zst', 'xz'])('evtx_dump as %s holds the log', async (extension) => {
     const name = `containers/evtx_dump.${extension.includes('.') ? '' : 'jsonl.'}${extension}`;
     const [log, ...others] = await unpackSample(name);
