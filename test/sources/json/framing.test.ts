@@ -113,6 +113,13 @@ describe('broken logs', () => {
     expect(reading.rejects.map(({ code, record: number }) => [code, number])).toEqual([['TRUNCATED', '2']]);
   });
 
+  it('does not take the inside of a broken record for records', async () => {
+    const broken = pretty('{"x":[{"y":1},{"y":2}],"z":1}').replace('"z":', '"z"');
+    const { others, rejects, ...reading } = await readAll(readJson, `${broken}\n${pretty(A)}`);
+
+    expect([images({ others, rejects, ...reading }), others, rejects.length]).toEqual([['a'], 0, 1]);
+  });
+
   it('notes an array that does not end', async () => {
     const reading = await readAll(readJson, `{"hits":{"hits":[${hit(A)},`);
 

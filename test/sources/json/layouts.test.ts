@@ -96,6 +96,14 @@ describe('lines of a known layout', () => {
     expect(idOf('{"a":"","list":["22",1],"in":{"b":1,"EventID":"')).toBeUndefined();
   });
 
+  it('are parsed where something before the id may give another dialect away', async () => {
+    const line = (code: string): string => `{"event":{"code":"${code}","provider":"${PROVIDER}"},"EventID":12}`;
+
+    const { events, others } = await readAll(readJson, [line('x'), line('y'), line('1')].join('\n'));
+
+    expect([events.length, others]).toEqual([1, 2]);
+  });
+
   it('still are rejects where they are cut', async () => {
     const whole = `{"EventID":12,"SourceName":"${PROVIDER}"}`;
 
