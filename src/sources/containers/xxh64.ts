@@ -100,10 +100,10 @@ function highProduct(aHigh: number, aLow: number, bHigh: number, bLow: number): 
   const a1 = aLow >>> 16;
   const b0 = bLow & 0xffff;
   const b1 = bLow >>> 16;
-  // All sums stay below 2^53; only the last addition wraps.
-  const inner = a1 * b0 + Math.floor((a0 * b0) / 0x10000);
-  const outer = (inner % 0x10000) + a0 * b1;
-  const carried = a1 * b1 + Math.floor(inner / 0x10000) + Math.floor(outer / 0x10000);
+  // Each sum fits 32 bits unsigned; only the last one wraps.
+  const inner = (Math.imul(a1, b0) + (Math.imul(a0, b0) >>> 16)) | 0;
+  const outer = ((inner & 0xffff) + Math.imul(a0, b1)) | 0;
+  const carried = (Math.imul(a1, b1) + (inner >>> 16) + (outer >>> 16)) | 0;
   return (carried + Math.imul(aHigh, bLow) + Math.imul(aLow, bHigh)) | 0;
 }
 

@@ -50,7 +50,7 @@ export function zstdChunks(input: PackedInput): ChunkSource {
   const push = (bytes: Buffer, isFinal: boolean): void => {
     try {
       // fzstd keeps what it is given until it has a whole block.
-      decoder?.push(Uint8Array.from(bytes), isFinal);
+      decoder?.push(new Uint8Array(bytes), isFinal);
     } catch (error) {
       throw damaged('CORRUPT', 'zstd data are damaged', error);
     }
