@@ -1,12 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { ByteWriter } from '../../src/byte-writer.js';
 import type { Reject } from '../../src/errors.js';
-import type { RecordReceiver } from '../../src/event.js';
-import { streamByteReader } from '../../src/sources/byte-reader.js';
 import { looksLikeXml, readXml } from '../../src/sources/xml.js';
+import { readAll } from './reading.js';
 
-interface Reading {
+interface XmlReading {
   /** The canonical records of the wanted events. */
   readonly records: readonly string[];
   readonly others: number;
@@ -14,32 +12,14 @@ interface Reading {
   readonly notes: readonly string[];
 }
 
-async function* inChunks(bytes: Buffer, chunkBytes: number): AsyncIterable<Buffer> {
-  for (let start = 0; start < bytes.length; start += chunkBytes) yield bytes.subarray(start, start + chunkBytes);
-}
-
-async function read(log: string | Buffer, eventIds: readonly number[] = [1], chunkBytes = 1 << 20): Promise<Reading> {
-  const records: string[] = [];
-  const rejects: Reject[] = [];
-  const notes: string[] = [];
-  let others = 0;
-  const out = new ByteWriter();
-  const receiver: RecordReceiver = {
-    onEvent: (record) => {
-      out.clear();
-      record.writeBody(out);
-      records.push(`${out.view().toString()}}`);
-    },
-    onOther: (count) => {
-      others += count;
-    },
-    onReject: (reject) => rejects.push(reject),
-    onDuplicate: () => expect.unreachable('nothing in XML is said twice'),
-    onNote: (note) => notes.push(note),
-    onBlockEnd: async () => {},
-  };
-  await readXml(streamByteReader(inChunks(Buffer.from(log), chunkBytes)), { eventIds: new Set(eventIds) }, receiver);
-  return { records, others, rejects, notes };
+async function read(
+  log: string | Buffer,
+  eventIds: readonly number[] = [1],
+  chunkBytes = 1 << 20,
+): Promise<XmlReading> {
+  const { bodies, others, rejects, duplicates, notes } = await readAll(readXml, log, { eventIds, chunkBytes });
+  expect(duplicates).toBe(0);
+  return { records: bodies, others, rejects, notes };
 }
 
 const SHA1 = '0123456789abcdef0123456789abcdef01234567';
