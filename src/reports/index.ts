@@ -1,8 +1,10 @@
 import { UsageError } from '../errors.js';
 import { renderCsv } from './csv.js';
+import { renderHtml } from './html/page.js';
 import { renderJson } from './json.js';
 import { renderMarkdown } from './markdown.js';
 import type { Report } from './report.js';
+import { renderStix } from './stix.js';
 
 export { reportToJson } from './json.js';
 export type { Report } from './report.js';
@@ -10,9 +12,11 @@ export { EnrichedSet } from './summarise.js';
 
 /** The formats a report can be written in, by name: how its file ends, and the text of the whole file. */
 const FORMATS = {
+  html: { ending: '.html', render: renderHtml },
   md: { ending: '.md', render: renderMarkdown },
   csv: { ending: '.csv', render: renderCsv },
   json: { ending: '.json', render: renderJson },
+  stix: { ending: '.stix.json', render: renderStix },
 } as const satisfies { readonly [name: string]: { readonly ending: string; render(report: Report): string } };
 
 export type ReportFormat = keyof typeof FORMATS;

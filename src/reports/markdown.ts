@@ -2,7 +2,7 @@ import { escapeControls, shorten } from '../terminal.js';
 import type { CountedValues, Finding, Report, ReportedFile, Story, StoryProcess } from './report.js';
 import { VERDICTS_WORST_FIRST } from './report.js';
 import { STEP_TEXTS } from './story.js';
-import { count, describeVerdict, gapsOf, grouped, SOURCE_NOTE, timeText } from './wording.js';
+import { count, describeVerdict, gapsOf, grouped, inPeriod, SOURCE_NOTE, timeText } from './wording.js';
 
 /** A ticket is read, not searched: what goes beyond these is in the JSON report. */
 const MAX_FINDINGS_IN_FULL = 50;
@@ -15,13 +15,11 @@ const MAX_CHARACTERS = 400;
 /** The report as Markdown for tickets. Every text of a log or of VirusTotal stands in a code span, where it cannot link, ping or format. */
 export function renderMarkdown(report: Report): string {
   const lines = [`# ${report.headline}`, ''];
-  if (report.firstRun !== undefined && report.lastRun !== undefined) {
-    lines.push(
-      `${count(report.executions, 'process creation')} on ${count(report.hostCount, 'host')}, ` +
-        `${timeText(report.firstRun)} to ${timeText(report.lastRun)} UTC, ${count(report.files, 'distinct file')}.`,
-      '',
-    );
-  }
+  lines.push(
+    `${count(report.executions, 'process creation')} of ${count(report.files, 'distinct file')} on ` +
+      `${count(report.hostCount, 'host')}${inPeriod(report.firstRun, report.lastRun)}.`,
+    '',
+  );
   lines.push(SOURCE_NOTE, '', ...comparisonLines(report), ...totalLines(report), ...findingLines(report));
   lines.push(...leadLines(report), ...hostLines(report), ...coverageLines(report));
   return `${lines.join('\n').trimEnd()}\n`;
@@ -51,14 +49,10 @@ function totalLines({ filesByVerdict, executionsByVerdict }: Report): string[] {
 function comparisonLines({ comparison }: Report): string[] {
   if (comparison === undefined) return [];
   const { before, changed, changedTotal, gone, goneTotal } = comparison;
-  const period =
-    before.first === undefined || before.last === undefined
-      ? ''
-      : ` (${timeText(before.first)} to ${timeText(before.last)} UTC)`;
   return [
     '## What is new',
     '',
-    `Compared with ${count(before.executions, 'earlier process creation')}${period}: ` +
+    `Compared with ${count(before.executions, 'earlier process creation')}${inPeriod(before.first, before.last)}: ` +
       `${count(comparison.newFindings, 'new finding')}, ${count(comparison.newUnknown, 'new unknown file')}, ` +
       `${count(comparison.newHosts, 'new host')}, ${count(changedTotal, 'changed verdict')}, ${grouped(goneTotal)} no longer seen.`,
     '',
@@ -142,10 +136,8 @@ function sightingLines({
   users,
   commandLines,
 }: ReportedFile): string[] {
-  const when =
-    firstRun === undefined || lastRun === undefined ? '' : `, ${timeText(firstRun)} to ${timeText(lastRun)} UTC`;
   return [
-    `- ran ${executions === 1 ? 'once' : `${grouped(executions)} times`} on ${count(hostCount, 'host')}${when}`,
+    `- ran ${executions === 1 ? 'once' : `${grouped(executions)} times`} on ${count(hostCount, 'host')}${inPeriod(firstRun, lastRun)}`,
     ...valueLine('hosts', hosts),
     ...valueLine('users', users),
     ...valueLine('command lines', commandLines),

@@ -190,12 +190,13 @@ export class EnrichedSet {
 
   #hostNumber(computer: string | undefined): number | undefined {
     if (!isValue(computer)) return undefined;
-    const name = computer.toLowerCase();
+    const kept = keepText(computer);
+    const name = kept.toLowerCase();
     const known = this.#hostNumbers.get(name);
     if (known !== undefined) return known;
     const number = this.#hostNames.length;
     this.#hostNumbers.set(name, number);
-    this.#hostNames.push(keepText(computer));
+    this.#hostNames.push(kept);
     return number;
   }
 

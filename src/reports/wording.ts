@@ -52,6 +52,18 @@ export function timeText(date: Date): string {
   return date.toISOString().slice(0, 19).replace('T', ' ');
 }
 
+/** `2026-03-04 02:14:09 to 2026-03-04 05:59:09 UTC`, the time alone where both are the same, and nothing where there is none. */
+export function periodText(first: Date | undefined, last: Date | undefined): string {
+  if (first === undefined || last === undefined) return '';
+  return `${first < last ? `${timeText(first)} to ` : ''}${timeText(last)} UTC`;
+}
+
+/** The same behind a comma, to end a sentence. */
+export function inPeriod(first: Date | undefined, last: Date | undefined): string {
+  const period = periodText(first, last);
+  return period === '' ? '' : `, ${period}`;
+}
+
 /** What a report cannot say, one sentence each, so that nobody takes “nothing found” for “nothing there”. Texts of the log stay raw. */
 export function gapsOf({ coverage, executions, executionsWithoutHash, timeline }: Report): string[] {
   const gaps: string[] = [];
