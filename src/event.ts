@@ -5,6 +5,12 @@ import type { FileHashes } from './hash.js';
 /** Sysmon's event for a process that starts. */
 export const PROCESS_CREATION = 1;
 
+/**
+ * Sysmon's events that carry the hash of a file: process, driver, image, stream, deleted, blocked and dropped files. Events 24
+ * (clipboard) and 16 (Sysmon's configuration) carry hashes too; those are of no file anybody runs and may be private.
+ */
+export const HASH_BEARING_EVENTS: readonly number[] = [1, 6, 7, 15, 23, 26, 27, 28, 29];
+
 /** A record decoded as Sysmon's. */
 export interface SysmonEvent {
   readonly eventId: number;
@@ -40,6 +46,8 @@ export interface RecordView {
 export interface WantedRecords {
   /** Ids of Sysmon events to hand over; everything else is only counted. */
   readonly eventIds: ReadonlySet<number>;
+  /** Every other record is handed over too, through `onOtherRecord`, Sysmon's or not. */
+  readonly isEveryRecordWanted?: boolean;
 }
 
 /** Who receives what a source reads, in the log's order. All calls are synchronous but `onBlockEnd`. */
@@ -48,6 +56,8 @@ export interface RecordReceiver {
   onEvent(record: RecordView): void;
   /** `count` records that were read and are not wanted. */
   onOther(count: number): void;
+  /** Where every record is wanted: one that is not of the wanted events. Only its body can be had. */
+  onOtherRecord?(record: Pick<RecordView, 'writeBody'>): void;
   /** A record that could not be read. */
   onReject(reject: Reject): void;
   /** One record more in another guise (a tool's second line for one event): counted, not written. */

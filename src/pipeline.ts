@@ -2,12 +2,19 @@ import { ByteWriter } from './byte-writer.js';
 import type { AnswerCache } from './cache/index.js';
 import { type Clock, systemClock } from './clock.js';
 import { EnrichmentError, LogError, messageOf, type Reject, systemCodeOf } from './errors.js';
-import { PROCESS_CREATION, type RecordReceiver, type RecordView, type WantedRecords } from './event.js';
+import {
+  PROCESS_CREATION,
+  type RecordReceiver,
+  type RecordView,
+  type SysmonEvent,
+  type WantedRecords,
+} from './event.js';
 import { lookupKeyOf } from './hash.js';
 import { type Judgement, Judgements } from './judgements.js';
 import type { LogFile } from './log-paths.js';
 import type { Lifetimes } from './lookup.js';
 import { type OutputFile, outputFile } from './sinks/enriched-file.js';
+import { NATIVE_FORM, type RecordForm } from './sinks/record-form.js';
 import { refreshFile } from './sinks/refresh.js';
 import type { ByteReader } from './sources/byte-reader.js';
 import { type ContainerLimits, DEFAULT_LIMITS, openLogFile, readLog } from './sources/index.js';
@@ -43,6 +50,12 @@ export interface EnrichJob {
   readonly cache: AnswerCache;
   /** Absent for work with the cache alone. */
   readonly questioner?: EnrichQuestioner;
+  /** Ids of the Sysmon events that get a verdict; process creations without. All of them carry a file's hash. */
+  readonly eventIds?: ReadonlySet<number>;
+  /** Write all other records too, as they are. */
+  readonly isEveryRecordWritten?: boolean;
+  /** How records are written; as they were found without. */
+  readonly form?: RecordForm;
   /** At most so many questions in this run. */
   readonly maxLookups?: number;
   readonly thresholds: Thresholds;
@@ -58,6 +71,8 @@ export interface EnrichJob {
 
 /** A job with its defaults. */
 interface Job extends EnrichJob {
+  readonly wanted: WantedRecords;
+  readonly form: RecordForm;
   readonly clock: Clock;
   readonly containerLimits: ContainerLimits;
   readonly observer: RunObserver;
@@ -96,9 +111,6 @@ export interface EnrichOutcome {
   readonly detected: readonly DetectedFile[];
 }
 
-/** What stands between the `}` that a record's body lacks and its verdict. */
-const MEMBER_START = ',"virustotal":';
-const RECORD_END = '}\n';
 const OPEN_BRACE = 0x7b;
 const FLUSH_BYTES = 128 * 1024;
 
@@ -118,6 +130,11 @@ export async function enrich(wantedJob: EnrichJob): Promise<EnrichOutcome> {
   const job: Job = {
     clock: systemClock,
     containerLimits: DEFAULT_LIMITS,
+    form: NATIVE_FORM,
+    wanted: {
+      eventIds: wantedJob.eventIds ?? new Set([PROCESS_CREATION]),
+      isEveryRecordWanted: wantedJob.isEveryRecordWritten ?? false,
+    },
     ...wantedJob,
     observer: withDefaults(wantedJob.observer ?? {}),
   };
@@ -135,6 +152,7 @@ export async function enrich(wantedJob: EnrichJob): Promise<EnrichOutcome> {
     failed: 0,
     total: 0,
     processCreations: 0,
+    otherEvents: 0,
     withoutHash: 0,
     rejected: 0,
     duplicates: 0,
@@ -165,7 +183,8 @@ export async function enrich(wantedJob: EnrichJob): Promise<EnrichOutcome> {
     records: {
       total: tally.total,
       process_creations: tally.processCreations,
-      with_hash: tally.processCreations - tally.withoutHash,
+      other_events: tally.otherEvents,
+      with_hash: tally.processCreations + tally.otherEvents - tally.withoutHash,
       without_hash: tally.withoutHash,
       rejected: tally.rejected,
       duplicates: tally.duplicates,
@@ -197,6 +216,7 @@ interface Tally {
   failed: number;
   total: number;
   processCreations: number;
+  otherEvents: number;
   withoutHash: number;
   rejected: number;
   duplicates: number;
@@ -271,7 +291,21 @@ function countingReader(reader: ByteReader, onBytes: (bytes: number) => void): B
 /** Thrown through a source to stop it between two blocks. */
 class Interruption extends Error {}
 
-const WANTED: WantedRecords = { eventIds: new Set([PROCESS_CREATION]) };
+/** A record of the present block whose verdict is not written yet. */
+interface PendingRecord {
+  /** Where its body ends. */
+  readonly end: number;
+  /** Undefined for a record that is only passed through. */
+  readonly eventId: number | undefined;
+  readonly judgement: Judgement | undefined;
+}
+
+/** The path of the file an event's hash belongs to. */
+function imageOf({ eventId, data }: SysmonEvent): string {
+  const field =
+    eventId === PROCESS_CREATION ? 'Image' : eventId === 6 || eventId === 7 ? 'ImageLoaded' : 'TargetFilename';
+  return data.get(field) ?? '';
+}
 
 /** One log on its way to its enriched file. */
 class LogReading implements RecordReceiver {
@@ -281,10 +315,9 @@ class LogReading implements RecordReceiver {
   readonly #name: string;
   readonly #path: string;
   readonly #output: OutputFile;
-  /** Bodies of the block's records, back to back, and where each ends. */
+  /** Bodies of the block's records, back to back, and what belongs to each. */
   readonly #bodies = new ByteWriter();
-  #ends: number[] = [];
-  #files: (Judgement | undefined)[] = [];
+  readonly #pending: PendingRecord[] = [];
   readonly #out = new ByteWriter(FLUSH_BYTES * 2);
   readonly #due = new Map<Judgement, string>();
   #processCreations = 0;
@@ -305,7 +338,7 @@ class LogReading implements RecordReceiver {
     try {
       format = await readLog(
         reader,
-        { filePath, limits: this.#job.containerLimits, wanted: WANTED },
+        { filePath, limits: this.#job.containerLimits, wanted: this.#job.wanted },
         this,
         (member, error) => {
           const place = member === '' ? this.#name : `${this.#name}!${member}`;
@@ -342,20 +375,29 @@ class LogReading implements RecordReceiver {
 
   onEvent(record: RecordView): void {
     this.#tally.total++;
-    this.#tally.processCreations++;
-    this.#processCreations++;
+    if (record.eventId === PROCESS_CREATION) {
+      this.#tally.processCreations++;
+      this.#processCreations++;
+    } else {
+      this.#tally.otherEvents++;
+    }
     const key = lookupKeyOf(record.hashes);
     if (key === undefined) this.#tally.withoutHash++;
     const judgement = key === undefined ? undefined : this.#judgements.of(key);
     if (judgement !== undefined && judgement.records++ === 0) {
       // Only a file's first record is decoded: the rest differ in what people need a report for.
       const event = record.decode();
-      judgement.image = event.data.get('Image') ?? '';
+      judgement.image = imageOf(event);
       judgement.computer = event.computer ?? '';
     }
+    this.#job.form.writeBody(record, this.#bodies);
+    this.#pending.push({ end: this.#bodies.length, eventId: record.eventId, judgement });
+  }
+
+  onOtherRecord(record: Pick<RecordView, 'writeBody'>): void {
+    this.#tally.total++;
     record.writeBody(this.#bodies);
-    this.#ends.push(this.#bodies.length);
-    this.#files.push(judgement);
+    this.#pending.push({ end: this.#bodies.length, eventId: undefined, judgement: undefined });
   }
 
   onOther(count: number): void {
@@ -380,14 +422,16 @@ class LogReading implements RecordReceiver {
   async onBlockEnd(): Promise<void> {
     await this.#judgements.resolve();
     let start = 0;
-    for (const [index, end] of this.#ends.entries()) {
-      const judgement = this.#files[index];
+    for (const { end, eventId, judgement } of this.#pending) {
       this.#out.bytes(this.#bodies.buffer, start, end);
-      const isEmptyObject = end - start === 1 && this.#bodies.buffer[start] === OPEN_BRACE;
-      this.#out.text(isEmptyObject ? MEMBER_START.slice(1) : MEMBER_START);
-      this.#out.text(judgement?.member ?? NO_HASH_MEMBER);
-      this.#out.text(RECORD_END);
-      if (judgement?.state === 'due') this.#due.set(judgement, judgement.member);
+      if (eventId === undefined) {
+        this.#out.text('}\n');
+      } else {
+        const tail = this.#job.form.tail(eventId, judgement?.member ?? NO_HASH_MEMBER);
+        const isEmptyObject = end - start === 1 && this.#bodies.buffer[start] === OPEN_BRACE;
+        this.#out.text(isEmptyObject ? tail.slice(1) : tail);
+        if (judgement?.state === 'due') this.#due.set(judgement, judgement.member);
+      }
       start = end;
       if (this.#out.length >= FLUSH_BYTES) {
         await this.#output.write(this.#out.view());
@@ -395,8 +439,7 @@ class LogReading implements RecordReceiver {
       }
     }
     this.#bodies.clear();
-    this.#ends = [];
-    this.#files = [];
+    this.#pending.length = 0;
     if (this.#job.signal?.aborted) throw new Interruption('interrupted between two blocks');
   }
 }
@@ -438,7 +481,7 @@ async function refreshAll(
   for (const { path, judgements: held, membersAsWritten } of waiting) {
     if (held.every((judgement, index) => judgement.member === membersAsWritten[index])) continue;
     try {
-      const wasRewritten = await refreshFile(path, (key) => judgements.find(key.hash)?.member);
+      const wasRewritten = await refreshFile(path, (key) => judgements.find(key.hash)?.member, job.form);
       if (wasRewritten) job.observer.onRefreshed(path);
     } catch (error) {
       if (!(error instanceof EnrichmentError)) throw error;

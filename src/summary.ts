@@ -25,8 +25,8 @@ export interface QuotaSummary {
 
 /**
  * What a run did, as `--json` prints it.
- * `records.total` = process creations + other records + `rejected` + `duplicates`; `process_creations` = `with_hash` + `without_hash`
- * = the sum of `verdicts`; `hashes.distinct` = the sum of the other `hashes`. `cached` are fresh answers that were there,
+ * `records.total` = process creations + other records + `rejected` + `duplicates`; `process_creations` + `other_events` (of `--events`) =
+ * `with_hash` + `without_hash` = the sum of `verdicts`; `hashes.distinct` = the sum of the other `hashes`. `cached` are fresh answers that were there,
  * `asked` answers that came in this run, `waiting` files without a fresh answer.
  */
 export interface Summary {
@@ -39,6 +39,8 @@ export interface Summary {
   readonly records: {
     readonly total: number;
     readonly process_creations: number;
+    /** Events other than process creations that got a verdict. */
+    readonly other_events: number;
     readonly with_hash: number;
     readonly without_hash: number;
     readonly rejected: number;

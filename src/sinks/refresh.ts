@@ -3,6 +3,7 @@ import { ByteWriter } from '../byte-writer.js';
 import { messageOf, StorageError } from '../errors.js';
 import { isLookupAlgorithm, type LookupKey, parseDigest } from '../hash.js';
 import { outputFile } from './enriched-file.js';
+import { NATIVE_FORM, type RecordForm } from './record-form.js';
 
 /** Bytes read at once. */
 const BLOCK_BYTES = 256 * 1024;
@@ -12,6 +13,10 @@ const FLUSH_BYTES = 256 * 1024;
 const MEMBER_NAME = Buffer.from('"virustotal":{');
 const LINE_FEED = 0x0a;
 const CLOSING_BRACE = 0x7d;
+const COMMA = 0x2c;
+
+/** The `virustotal` member as it should be for a file, JSON text; undefined to leave it as it is. */
+type MemberFor = (key: LookupKey) => string | undefined;
 
 /**
  * Streams an enriched file once and replaces the `virustotal` member of each record for which `memberFor` gives another text;
@@ -19,7 +24,11 @@ const CLOSING_BRACE = 0x7d;
  * The member is the last one of its line, since that is how this program writes it. Inside a JSON string its name would have
  * its quotes escaped, so the last occurrence of the bytes is the member itself.
  */
-export async function refreshFile(path: string, memberFor: (key: LookupKey) => string | undefined): Promise<boolean> {
+export async function refreshFile(
+  path: string,
+  memberFor: MemberFor,
+  form: RecordForm = NATIVE_FORM,
+): Promise<boolean> {
   let file: FileHandle;
   try {
     file = await open(path, 'r');
@@ -31,13 +40,12 @@ export async function refreshFile(path: string, memberFor: (key: LookupKey) => s
   let hasChanged = false;
   try {
     for await (const line of linesOf(file)) {
-      const replaced = replaceMember(line, memberFor);
+      const replaced = replaceTail(line, memberFor, form);
       if (replaced === undefined) {
         out.bytes(line);
       } else {
         out.bytes(line, 0, replaced.start);
-        out.text(replaced.member);
-        out.bytes(line, replaced.end);
+        out.text(replaced.tail);
         hasChanged = true;
       }
       if (out.length >= FLUSH_BYTES) {
@@ -62,13 +70,12 @@ export async function refreshFile(path: string, memberFor: (key: LookupKey) => s
 
 interface Replacement {
   readonly start: number;
-  readonly end: number;
-  readonly member: string;
+  readonly tail: string;
 }
 
-function replaceMember(line: Buffer, memberFor: (key: LookupKey) => string | undefined): Replacement | undefined {
+function replaceTail(line: Buffer, memberFor: MemberFor, form: RecordForm): Replacement | undefined {
   const name = line.lastIndexOf(MEMBER_NAME);
-  if (name < 0) return undefined;
+  if (name < 1) return undefined;
   const start = name + MEMBER_NAME.length - 1;
   // The line ends in the member's own brace and the record's.
   let end = line.length;
@@ -78,7 +85,10 @@ function replaceMember(line: Buffer, memberFor: (key: LookupKey) => string | und
   const key = keyOf(text);
   if (key === undefined) return undefined;
   const member = memberFor(key);
-  return member === undefined || member === text ? undefined : { start, end, member };
+  if (member === undefined || member === text) return undefined;
+  // A record without any other member has no comma before this one.
+  if (line[name - 1] !== COMMA) return { start: name, tail: form.tail(form.eventIdOf(line), member).slice(1) };
+  return { start: form.tailStart(line, name - 1), tail: form.tail(form.eventIdOf(line), member) };
 }
 
 /** The look-up key that a member names, or undefined if it is none of ours or names none. */

@@ -53,7 +53,7 @@ export interface Usage {
   readonly minute: WindowUsage;
   readonly day: WindowUsage;
   readonly month: WindowUsage;
-  /** When requests are possible again; absent while they are. */
+  /** When requests are possible again after a spent day or month; absent while at most the minute is full. */
   readonly resumesAt?: Date;
 }
 
@@ -123,7 +123,6 @@ export function usageOf(stored: LedgerState, now: Date, limits: Limits, purpose:
     day: { used: usedSince(state.days, dayOf(now)), limit: limits.perDay },
     month: { used: usedSince(state.months, monthOf(now)), limit: limits.perMonth },
     ...(refusal?.kind === 'spent' ? { resumesAt: refusal.resumesAt } : {}),
-    ...(refusal?.kind === 'wait' ? { resumesAt: new Date(now.getTime() + refusal.ms) } : {}),
   };
 }
 

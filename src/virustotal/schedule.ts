@@ -180,7 +180,8 @@ export async function createQuestioner(options: QuestionerOptions): Promise<Ques
       fail(new VirusTotalError('KEY_REFUSED', `VirusTotal: HTTP ${status}, ${cause}`));
     }
     if (attempt.kind !== 'throttled') {
-      if (attempt.kind !== 'transient') throttlesInARow = 0;
+      // An answer to a request from before the pause says nothing of what is allowed after it.
+      if (attempt.kind !== 'transient' && sentAtMs >= pausedUntilMs) throttlesInARow = 0;
       return;
     }
     // Several requests were under way when the first 429 came: they tell nothing new.

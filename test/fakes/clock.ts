@@ -1,31 +1,50 @@
 import type { Clock } from '../../src/clock.js';
 
-/** A clock that stands still but for `advance`; sleeping on it takes no real time. */
+/** A clock of the tests' own. */
 export interface FakeClock extends Clock {
-  /** Moves on; whoever sleeps until then or earlier wakes, in the order of the alarms. */
   advance(ms: number): void;
-  /** Total time slept through, for those who sleep while nobody advances: sleeping moves the clock itself. */
-  readonly sleptMs: number;
 }
 
-/** A clock that every sleep moves on by itself, as if the rest of the world stood still. */
+/** Turns of the event loop that everybody gets before time moves on to the next alarm. */
+const TURNS_BEFORE_ALARM = 3;
+
+/** A clock that stands still while anybody has work to do, and then jumps to the first alarm: sleeping costs no real time. */
 export function selfMovingClock(start: string): FakeClock {
   let nowMs = Date.parse(start);
-  let sleptMs = 0;
+  const alarms = new Set<{ readonly atMs: number; readonly wake: () => void }>();
+  let isDriving = false;
+
+  async function drive(): Promise<void> {
+    if (isDriving) return;
+    isDriving = true;
+    while (alarms.size > 0) {
+      for (let turn = 0; turn < TURNS_BEFORE_ALARM; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
+      const [first] = [...alarms].sort((a, b) => a.atMs - b.atMs);
+      if (first === undefined) break;
+      nowMs = Math.max(nowMs, first.atMs);
+      alarms.delete(first);
+      first.wake();
+    }
+    isDriving = false;
+  }
+
   return {
     now: () => new Date(nowMs),
-    sleep: async (ms, signal) => {
-      if (signal?.aborted) return;
-      // A turn of the event loop, so that others get to run as they would while somebody sleeps.
-      await new Promise<void>((resolve) => setImmediate(resolve));
-      nowMs += ms;
-      sleptMs += ms;
-    },
+    sleep: (ms, signal) =>
+      new Promise((resolve) => {
+        if (signal?.aborted) {
+          resolve();
+          return;
+        }
+        const alarm = { atMs: nowMs + ms, wake: resolve };
+        alarms.add(alarm);
+        signal?.addEventListener('abort', () => {
+          if (alarms.delete(alarm)) resolve();
+        });
+        void drive();
+      }),
     advance: (ms) => {
       nowMs += ms;
-    },
-    get sleptMs() {
-      return sleptMs;
     },
   };
 }
