@@ -47,6 +47,9 @@ const NAMED_ENTITIES: ReadonlyMap<string, string> = new Map([
   ['apos', "'"],
 ]);
 
+const PLAIN_DATA_START = '<Data Name=';
+const PLAIN_DATA_END = '</Data>';
+
 const MAX_CODE_POINT = 0x10ffff;
 
 /**
@@ -88,7 +91,17 @@ export function readEventXml(xml: string): EventXml | undefined {
   let section: Section | undefined;
   let sectionName = '';
   let position = 0;
+  const setValue = (name: string, value: string): void => {
+    if (event.data.has(name)) repeated.add(name);
+    event.data.set(name, renderAsWindows(name, value));
+  };
   for (;;) {
+    const plain = section === 'EventData' ? plainDataAt(xml, position) : undefined;
+    if (plain !== undefined) {
+      setValue(plain.name, plain.value);
+      position = plain.end;
+      continue;
+    }
     const tag = nextTag(xml, position);
     if (tag === undefined) break;
     position = tag.end;
@@ -134,13 +147,34 @@ export function readEventXml(xml: string): EventXml | undefined {
     const text = tag.isEmpty ? { value: '', end: tag.end } : readText(xml, tag);
     if (text === undefined) break;
     position = text.end;
-    if (name === undefined || name === '') continue;
-    if (event.data.has(name)) repeated.add(name);
-    event.data.set(name, renderAsWindows(name, text.value));
+    if (name !== undefined && name !== '') setValue(name, text.value);
   }
   // Windows writes every field once: a second one comes from a value that was not escaped, and neither can be trusted.
   for (const name of repeated) event.data.delete(name);
   return root === undefined ? undefined : { ...event, isCut };
+}
+
+/**
+ * `<Data Name='…'>…</Data>` right at `position`, as Windows writes it, with nothing but text in it: nearly all that an event consists of,
+ * so it is read without looking at each character. Undefined for any other spelling.
+ */
+function plainDataAt(
+  xml: string,
+  position: number,
+): { readonly name: string; readonly value: string; readonly end: number } | undefined {
+  if (!xml.startsWith(PLAIN_DATA_START, position)) return undefined;
+  const nameStart = position + PLAIN_DATA_START.length + 1;
+  const quote = xml[nameStart - 1];
+  if (quote !== "'" && quote !== '"') return undefined;
+  const nameEnd = xml.indexOf(quote, nameStart);
+  if (nameEnd <= nameStart || xml[nameEnd + 1] !== '>') return undefined;
+  const valueEnd = xml.indexOf('<', nameEnd);
+  if (valueEnd < 0 || !xml.startsWith(PLAIN_DATA_END, valueEnd)) return undefined;
+  return {
+    name: unescapeXml(xml.slice(nameStart, nameEnd)),
+    value: unescapeXml(xml.slice(nameEnd + 2, valueEnd)),
+    end: valueEnd + PLAIN_DATA_END.length,
+  };
 }
 
 function sectionOf(name: string): Section {
@@ -282,7 +316,8 @@ function unescapeXml(text: string): string {
 
 /** Undoes what tools change in typed values: libevtx pads hexadecimal numbers, python-evtx and EvtxECmd drop the braces of GUIDs. */
 function renderAsWindows(name: string, value: string): string {
-  if (/guid$/i.test(name)) return /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i.test(value) ? `{${value}}` : value;
+  if (name.endsWith('Guid') || name.endsWith('GUID'))
+    return /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i.test(value) ? `{${value}}` : value;
   if (name === 'LogonId' || name === 'GrantedAccess') return value.replace(/^0x0+(?=[\da-f])/i, '0x');
   return value;
 }

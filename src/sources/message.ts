@@ -116,6 +116,9 @@ const LABEL_PATTERNS: ReadonlyMap<Separator, string> = new Map([
 /** A title is the first thing in a message; the longest is not half as long. */
 const MAX_TITLE_LENGTH = 80;
 
+/** Up to the first label that contains this, a message holds only what Sysmon itself wrote. */
+const FIRST_FOREIGN_LABEL = 'Image';
+
 /** The labels whose value decides which file is judged; no blank belongs in it, whatever wrapped it. */
 const HASH_LABELS: ReadonlySet<string> = new Set(['Hashes', 'Hash', 'HashType']);
 
@@ -218,7 +221,7 @@ function findLabels(body: string, labels: readonly string[], separator: Separato
 /**
  * Of all places that read like labels, the longest chain in the template's order: what a value merely quotes stands outside that
  * order, or makes the choice ambiguous. Of several longest chains the earliest is taken, unless they disagree about the hash: then
- * the chain ends before the first label they disagree about.
+ * the chain ends before the first label they disagree about that stands behind text of others.
  */
 function chooseLabels(places: readonly LabelPlace[], labels: readonly string[]): LabelPlace[] {
   const depths = chainLengths(places, labels.length);
@@ -235,9 +238,10 @@ function chooseLabels(places: readonly LabelPlace[], labels: readonly string[]):
   const isHashAmbiguous = rivals.some(
     (atDepth) => atDepth.length > 1 && atDepth.some(({ order }) => HASH_LABELS.has(labels[order] ?? '')),
   );
+  const firstForeign = labels.findIndex((label) => label.includes(FIRST_FOREIGN_LABEL));
   const chosen: LabelPlace[] = [];
   for (const atDepth of rivals) {
-    if (isHashAmbiguous && atDepth.length > 1) break;
+    if (isHashAmbiguous && atDepth.length > 1 && atDepth.every(({ order }) => order > firstForeign)) break;
     const previous = chosen.at(-1);
     const next = atDepth.find(
       ({ order, start }) => previous === undefined || (order > previous.order && start > previous.start),

@@ -150,6 +150,14 @@ describe('text that imitates labels', () => {
     expect(fields?.get('CommandLine')).toBe(message.slice(message.indexOf('CommandLine: ') + 'CommandLine: '.length));
   });
 
+  test('of a whole message within the message costs the hash only', () => {
+    const message = render('\n', withFields({ ParentCommandLine: `x\n${render('\n').replace(SHA1, OTHER_SHA1)}` }));
+    const fields = parseProcessCreationMessage(message);
+    expect(fields?.has('Hashes')).toBe(false);
+    expect(fields?.get('ProcessGuid')).toBe('{11111111-2222-3333-4444-555555555555}');
+    expect(fields?.get('Image')).toContain('C:\\Tools\\a tool.exe');
+  });
+
   test('in great numbers is read in bounded time', () => {
     const flood = 'Hashes: x  User: y  Image: z  '.repeat(40_000);
     expect(parseProcessCreationMessage(render('  ', withFields({ CommandLine: flood })))?.get('ProcessId')).toBe(
