@@ -38,6 +38,11 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
     .option('--out <dir>', 'write below this folder instead of next to the logs')
     .option('--offline', 'use the cache only, ask nothing')
     .option('--max-lookups <n>', 'ask at most n questions in this run', wholeNumber)
+    .option('--events <ids>', 'events that get a verdict: 1,6,7,15,23,26,27,28,29; 1 without')
+    .option(
+      '--records <form>',
+      'how records are written: jsonl (as found) or ecs (Elastic Common Schema); jsonl without',
+    )
     .option('--rejects <file>', 'write records that could not be read to this file, as JSON lines')
     .option('--max-rejects <n>', 'fail (exit 3) if more records than this could not be read', wholeNumber)
     .addOption(failOn())
@@ -61,6 +66,15 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
     .addOption(failOn())
     .action(async (what, options) =>
       onStatus(await (await import('./commands/check.js')).runCheck(shell, what, options)),
+    );
+
+  command('formats', 'what each file is taken for, why, and what of it cannot be read; asks and writes nothing', [
+    'sysmon-vt formats evidence/',
+    'sysmon-vt formats export.zip --json',
+  ])
+    .argument('<path...>', 'log, folder or glob')
+    .action(async (paths, options) =>
+      onStatus(await (await import('./commands/formats.js')).runFormats(shell, paths, options)),
     );
 
   const cache = program.command('cache').description('look after the cache of answers');

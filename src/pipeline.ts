@@ -336,15 +336,11 @@ class LogReading implements RecordReceiver {
     const { observer } = this.#job;
     let format: string;
     try {
-      format = await readLog(
-        reader,
-        { filePath, limits: this.#job.containerLimits, wanted: this.#job.wanted },
-        this,
-        (member, error) => {
-          const place = member === '' ? this.#name : `${this.#name}!${member}`;
-          fail({ path: place, code: error.code, message: `${place}: ${error.message}` });
-        },
-      );
+      const options = { filePath, limits: this.#job.containerLimits, wanted: this.#job.wanted };
+      ({ format } = await readLog(reader, options, this, (member, error) => {
+        const place = member === '' ? this.#name : `${this.#name}!${member}`;
+        fail({ path: place, code: error.code, message: `${place}: ${error.message}` });
+      }));
       await this.onBlockEnd();
     } catch (error) {
       if (error instanceof Interruption) {

@@ -6,9 +6,11 @@ import { join } from 'node:path';
 import { type OpenQuestioner, openConfiguredCache, openQuestioner, requireApiKey, showTermsOnce } from '../assembly.js';
 import { loadConfig } from '../config.js';
 import { describeReject, UsageError } from '../errors.js';
+import { HASH_BEARING_EVENTS, PROCESS_CREATION } from '../event.js';
 import { ENRICHED_ENDING, findLogs } from '../log-paths.js';
 import { enrich } from '../pipeline.js';
 import { outputFile } from '../sinks/enriched-file.js';
+import { RECORD_FORMS } from '../sinks/record-form.js';
 import { streamByteReader } from '../sources/byte-reader.js';
 import type { RunFailure, Summary } from '../summary.js';
 import { describeSummary, RunOutput } from './run-output.js';
@@ -25,6 +27,8 @@ import {
 
 interface EnrichOptions extends CommonOptions {
   readonly out?: string;
+  readonly events?: string;
+  readonly records?: string;
   readonly offline?: boolean;
   readonly maxLookups?: number;
   readonly rejects?: string;
@@ -35,6 +39,14 @@ interface EnrichOptions extends CommonOptions {
 export async function runEnrich(shell: Shell, paths: readonly string[], options: EnrichOptions): Promise<ExitStatus> {
   const config = loadConfig(shell.env, options.envFile);
   const conditions = parseFailOn(options.failOn);
+  const eventIds = parseEventIds(options.events);
+  const form = RECORD_FORMS.get(options.records ?? 'jsonl');
+  if (form === undefined) {
+    throw new UsageError(
+      'BAD_USAGE',
+      `--records ${options.records}: it takes ${[...RECORD_FORMS.keys()].join(' or ')}`,
+    );
+  }
   const readsStdin = paths.includes('-');
   if (readsStdin && options.json && options.out === undefined) {
     throw new UsageError('BAD_USAGE', 'records of standard input and --json would both go to stdout; give --out DIR');
@@ -69,6 +81,8 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
         : { stdin: { reader: streamByteReader(shell.stdin), enrichedPath: spool.enrichedPath } }),
       cache,
       ...(questioner === undefined ? {} : { questioner }),
+      eventIds,
+      form,
       ...(options.maxLookups === undefined ? {} : { maxLookups: options.maxLookups }),
       thresholds: config.thresholds,
       lifetimes: config.lifetimes,
@@ -111,6 +125,21 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
     await spool?.remove();
     await rejects?.abandon();
   }
+}
+
+/** Reads `--events 1,7,29`. Throws UsageError for ids that carry no file's hash. */
+function parseEventIds(list: string | undefined): ReadonlySet<number> {
+  if (list === undefined) return new Set([PROCESS_CREATION]);
+  const ids = list.split(',').map((id) => id.trim());
+  const wrong = ids.find((id) => !HASH_BEARING_EVENTS.some((known) => String(known) === id));
+  if (wrong !== undefined) {
+    const known = HASH_BEARING_EVENTS.join(',');
+    throw new UsageError(
+      'BAD_USAGE',
+      `--events ${list}: "${wrong}" is none of the events with a file's hash, ${known}`,
+    );
+  }
+  return new Set(ids.map(Number));
 }
 
 function loudnessOf(options: CommonOptions): 'quiet' | 'normal' | 'verbose' {

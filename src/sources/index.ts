@@ -23,16 +23,18 @@ export { type ContainerLimits, DEFAULT_LIMITS } from './containers.js';
 interface Source {
   /** As people know it. */
   readonly format: string;
+  /** What gives it away, for people. */
+  readonly sign: string;
   looksLike(head: Buffer): boolean;
   read(reader: ByteReader, wanted: WantedRecords, receiver: RecordReceiver): Promise<void>;
 }
 
 /** Text formats, asked in this order about the first bytes as UTF-8. The stricter signs come first. */
 const TEXT_SOURCES: readonly Source[] = [
-  { format: 'event XML', looksLike: looksLikeXml, read: readXml },
-  { format: 'JSON', looksLike: looksLikeJson, read: readJson },
-  { format: 'text', looksLike: looksLikeText, read: readText },
-  { format: 'CSV', looksLike: looksLikeCsv, read: readCsv },
+  { format: 'event XML', sign: 'Event elements', looksLike: looksLikeXml, read: readXml },
+  { format: 'JSON', sign: 'JSON objects', looksLike: looksLikeJson, read: readJson },
+  { format: 'text', sign: 'the headings a tool writes around each event', looksLike: looksLikeText, read: readText },
+  { format: 'CSV', sign: 'a header or rows of known columns', looksLike: looksLikeCsv, read: readCsv },
 ];
 
 /** Enough to recognise every format; also the most that is held of a log's start. */
@@ -57,11 +59,28 @@ export interface ReadingOptions {
   readonly filePath: string | undefined;
 }
 
+/** What a log, or one member of an archive, was taken for. */
+export interface ReadPart {
+  /** Member names from the outside in, apart by `!`; empty for the log itself. */
+  readonly member: string;
+  readonly format: string;
+  /** What gave it away, for people. */
+  readonly sign: string;
+}
+
+/** What came of reading a log. */
+export interface LogReading {
+  /** `EVTX`, `gzip of JSON`, `zip of EVTX, event XML`. */
+  readonly format: string;
+  /** One for the log, or one for each member that was read. */
+  readonly parts: readonly ReadPart[];
+}
+
 /** Told of a part of a log that cannot be read; `member` is its place within archives, empty for the log itself. */
 export type FailureReceiver = (member: string, error: LogError) => void;
 
 /**
- * Reads one log of any format, archives and compressed ones included, member after member, and returns what it was taken for.
+ * Reads one log of any format, archives and compressed ones included, member after member, and resolves with what it was taken for.
  * Parts that cannot be read are reported through `onFailure` and do not end the rest. Rejects with LogError where the log as a
  * whole is none (NOT_A_LOG) or nothing of it can be read, and with the system's error where reading its bytes fails.
  */
@@ -70,8 +89,9 @@ export function readLog(
   options: ReadingOptions,
   receiver: RecordReceiver,
   onFailure: FailureReceiver,
-): Promise<string> {
-  return new NestedReading(options, receiver, onFailure).read(new PeekableReader(reader), '', 0);
+): Promise<LogReading> {
+  const reading = new NestedReading(options, receiver, onFailure);
+  return reading.read(new PeekableReader(reader), '', 0).then((format) => ({ format, parts: reading.parts }));
 }
 
 /** One log with all that is packed in it. */
@@ -81,6 +101,7 @@ class NestedReading {
   readonly #onFailure: FailureReceiver;
   /** Shared by all levels: a bomb may be spread over many members. */
   readonly #budget: InflationBudget;
+  readonly parts: ReadPart[] = [];
 
   constructor(options: ReadingOptions, receiver: RecordReceiver, onFailure: FailureReceiver) {
     this.#options = options;
@@ -95,11 +116,11 @@ class NestedReading {
     const head = await reader.peek(HEAD_BYTES);
     if (head.length === 0) {
       this.#receiver.onNote(place === '' ? 'empty' : `${place}: empty`);
-      return 'empty';
+      return this.#takenFor(place, 'empty', 'no bytes');
     }
     if (isEvtx(head)) {
       await readEvtx(reader, wanted, this.#receiver);
-      return 'EVTX';
+      return this.#takenFor(place, 'EVTX', 'the signature of event log files or chunks');
     }
     const container = detectContainer(head);
     if (container !== undefined) return this.#readMembers(container, reader, place, depth);
@@ -108,9 +129,14 @@ class NestedReading {
     for (const source of TEXT_SOURCES) {
       if (!source.looksLike(textHead)) continue;
       await source.read(text, wanted, this.#receiver);
-      return source.format;
+      return this.#takenFor(place, source.format, source.sign);
     }
     throw new LogError('NOT_A_LOG', `no log format that is known here; it ${describeHead(head, textHead)}`);
+  }
+
+  #takenFor(member: string, format: string, sign: string): string {
+    this.parts.push({ member, format, sign });
+    return format;
   }
 
   async #readMembers(
