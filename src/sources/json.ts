@@ -30,11 +30,6 @@ export async function readJson(
   if (source.isForeign()) throw new LogError('NOT_A_LOG', 'no JSON value in it');
 }
 
-/** Sysmon's event in one parsed record, written by whatever tool, or undefined. */
-export function decodeJsonRecord(record: JsonObject): SysmonEvent | undefined {
-  return recognise(record)?.event?.decode();
-}
-
 /** Whether the first bytes of a log, as UTF-8, look like JSON: an object, an array of objects, or evtx_dump's heading before one. */
 export function looksLikeJson(head: Buffer): boolean {
   const text = head.toString('utf8', 0, MAX_SIGN_BYTES).replace(/^\uFEFF/, '');
@@ -70,7 +65,7 @@ class JsonSource implements ValueVisitor {
     return !this.#hasValue && this.#rejects > 0;
   }
 
-  isOtherLine(bytes: Buffer, start: number, end: number): boolean {
+  isKnownOther(bytes: Buffer, start: number, end: number): boolean {
     if (this.#parsesEveryLine) return false;
     const eventId = this.#layouts.eventIdOf(bytes, start, end);
     if (eventId === undefined || this.#wantedIds.has(eventId)) return false;
@@ -78,12 +73,11 @@ class JsonSource implements ValueVisitor {
     return true;
   }
 
-  onLine(line: Buffer, _place: ValuePlace): boolean {
+  onLine(line: Buffer): boolean {
     const record = parseObject(line);
     if (record === undefined) return false;
     const recognition = recognise(record);
     if (recognition === undefined && isWrapper(record)) return false;
-    if (recognition?.idPath !== undefined) this.#layouts.learn(line, record, recognition.idPath);
     this.#take(line, record, recognition);
     return true;
   }
@@ -121,6 +115,7 @@ class JsonSource implements ValueVisitor {
 
   #take(bytes: Buffer, record: JsonObject, recognition: Recognition | undefined): void {
     this.#hasValue = true;
+    if (recognition?.idPath !== undefined) this.#layouts.learn(bytes, record, recognition.idPath);
     const event = recognition?.event;
     if (event === undefined || !this.#wantedIds.has(event.eventId)) {
       if (recognition !== undefined || !isBulkAction(record)) this.#others += 1;

@@ -4,8 +4,11 @@ import type { ByteReader } from '../byte-reader.js';
 /** Longest value that is held. The longest lines seen in real logs have 45 kB; EVTX itself ends at 64 KiB a record. */
 export const MAX_VALUE_BYTES = 16 * 1024 * 1024;
 
-/** Deepest nesting that is followed; real records nest below 20, and each level costs JSON.parse memory. */
-const MAX_DEPTH = 256;
+/** Deepest nesting that is followed; real records nest below 20. A broken line may be scanned once for each level. */
+const MAX_DEPTH = 64;
+
+/** Most values in one value: parsed, they take many times their bytes. A record of Windows has some hundreds. */
+const MAX_VALUES = 100_000;
 
 /** Bytes read at a time: a few hundred records. A read costs more than its bytes below that. */
 const BLOCK_BYTES = 1024 * 1024;
@@ -36,10 +39,10 @@ const LONGEST_WRAPPER_NAME = Math.max(...WRAPPERS.flatMap(({ outer = '', array }
 
 /** Who takes the values of a JSON log, in order. Bytes are valid only during the call. */
 export interface ValueVisitor {
-  /** Whether the line from the `{` at `start` to the `}` before `end` is known to hold nothing that is wanted. It is counted then. */
-  isOtherLine(bytes: Buffer, start: number, end: number): boolean;
+  /** Whether the object, or line, from the `{` at `start` to the `}` before `end` is known to hold nothing wanted. It is counted then. */
+  isKnownOther(bytes: Buffer, start: number, end: number): boolean;
   /** A whole line from `{` to `}`, not looked into. Returns false where it is not one record: it is then framed value by value. */
-  onLine(line: Buffer, place: ValuePlace): boolean;
+  onLine(line: Buffer): boolean;
   /** One object, from `{` to its `}`, whose brackets and strings match. */
   onObject(object: Buffer, place: ValuePlace): void;
   /** A value that is no object: `null`, `[]`. */
@@ -151,6 +154,7 @@ class Framer {
   #valueStart = 0;
   #valueOffset = 0;
   #valueIndent = 0;
+  #valueCount = 0;
   #keyStart = 0;
   /** The name the array must have to hold records, while the framer is in the member that wraps it. */
   #arrayOfOuter: string | undefined;
@@ -202,8 +206,7 @@ class Framer {
     if (this.#mode !== 'inside') return this.#position;
     if (this.#held === 'value') {
       if (this.#end - this.#valueStart <= MAX_VALUE_BYTES) return this.#valueStart;
-      this.#reject('TOO_LARGE', `the value is longer than ${MAX_VALUE_BYTES} bytes`, this.#valueOffset);
-      this.#held = 'nothing';
+      this.#letGo(`the value is longer than ${MAX_VALUE_BYTES} bytes`);
     }
     const isInKey = this.#expected === KEY_STRING || this.#expected === KEY_ESCAPE;
     // A name this long wraps nothing, so its start is no longer needed.
@@ -282,10 +285,8 @@ class Framer {
     let end = lineEnd;
     while (end > start && isLineTail(this.#bytes[end - 1])) end -= 1;
     if (this.#bytes[end - 1] !== CLOSE_BRACE || end - start > MAX_LINE_BYTES) return 'not a record';
-    if (!this.#visitor.isOtherLine(this.#bytes, start, end)) {
-      const place = { number: this.#number + 1, offset: this.#baseOffset + start };
-      if (!this.#visitor.onLine(this.#bytes.subarray(start, end), place)) return 'not a record';
-    }
+    const isKnown = this.#visitor.isKnownOther(this.#bytes, start, end);
+    if (!isKnown && !this.#visitor.onLine(this.#bytes.subarray(start, end))) return 'not a record';
     this.#number += 1;
     this.#position = lineEnd;
     return 'taken';
@@ -342,6 +343,7 @@ class Framer {
     this.#valueStart = this.#position;
     this.#valueOffset = this.#baseOffset + this.#position;
     this.#valueIndent = this.#indent;
+    this.#valueCount = 0;
     this.#indent = -1;
     this.#arrayOfOuter = undefined;
     this.#lastKey = undefined;
@@ -454,6 +456,7 @@ class Framer {
           break;
         case COMMA:
           if (expected === COMMA_OR_END) {
+            this.#countValue();
             expected = this.#kinds[this.#depth - 1] === OBJECT ? KEY : VALUE;
             isExpected = true;
           }
@@ -522,8 +525,21 @@ class Framer {
         this.#mayBeFrame = level === 1 ? ARRAY_MEMBERS.has(name) : level === 2 && name === this.#arrayOfOuter;
       }
     }
+    this.#countValue();
     this.#kinds[this.#depth] = kind;
     this.#depth += 1;
+  }
+
+  #countValue(): void {
+    this.#valueCount += 1;
+    if (this.#valueCount === MAX_VALUES && this.#held === 'value')
+      this.#letGo(`the value has more than ${MAX_VALUES} parts`);
+  }
+
+  /** The value is too large: the framer follows it to its end without keeping it. */
+  #letGo(message: string): void {
+    this.#reject('TOO_LARGE', message, this.#valueOffset);
+    this.#held = 'nothing';
   }
 
   #expectsMember(): boolean {
@@ -539,6 +555,7 @@ class Framer {
       this.#visitor.onOtherValue();
       return;
     }
+    if (this.#visitor.isKnownOther(this.#bytes, this.#valueStart, this.#position)) return;
     const place = { number: this.#number, offset: this.#valueOffset };
     this.#visitor.onObject(this.#bytes.subarray(this.#valueStart, this.#position), place);
   }

@@ -41,10 +41,13 @@ export class Layouts {
 
   /** The id in the line `bytes[start, end)`, or undefined where its layout is not known. */
   eventIdOf(bytes: Buffer, start: number, end: number): number | undefined {
-    for (const [index, layout] of this.#layouts.entries()) {
+    const layouts = this.#layouts;
+    for (let index = 0; index < layouts.length; index++) {
+      const layout = layouts[index] as Layout;
       const eventId = readEventId(layout, bytes, start, end);
       if (eventId === undefined) continue;
-      if (index > 0) this.#layouts = [layout, ...this.#layouts.filter((other) => other !== layout)];
+      // Lines of one kind come in bursts.
+      if (index > 0) this.#layouts = [layout, ...layouts.filter((other) => other !== layout)];
       return eventId;
     }
     return undefined;

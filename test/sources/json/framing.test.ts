@@ -171,6 +171,12 @@ describe('large logs', () => {
     ]);
   });
 
+  it('does not parse a value of very many parts', async () => {
+    const reading = await readAll(readJson, `${A}\n{"x":[\n${'{},'.repeat(200_000)}{}]}\n${C}\n`);
+
+    expect([images(reading), reading.rejects.map(({ code }) => code)]).toEqual([['a', 'c'], ['TOO_LARGE']]);
+  });
+
   it('shows the elements of a wrapped array before the array ends', async () => {
     const shown: number[] = [];
     let isOver = false;
@@ -292,7 +298,7 @@ function shortReader(log: Buffer, sizes: readonly number[]): ByteReader {
 
 function visitor(parts: Partial<ValueVisitor>): ValueVisitor {
   return {
-    isOtherLine: () => false,
+    isKnownOther: () => false,
     onLine: () => false,
     onObject: () => {},
     onOtherValue: () => {},
