@@ -35,8 +35,11 @@ export function looksLikeJson(head: Buffer): boolean {
   const text = head.toString('utf8', 0, MAX_SIGN_BYTES).replace(/^\uFEFF/, '');
   if (/^[\s,\0]*(?:null\s+)*(?:Record \d+\s+)?(?:\{\s*(?:["}]|$)|\[\s*(?:[{\]]|$))/.test(text)) return true;
   // A rotated log may start inside a line.
-  const lines = text.split(/\r?\n/).slice(1, -1);
-  return lines.length > 0 && lines.every((line) => line === '' || /^\{\s*".*\}\s*$/.test(line));
+  const whole = text
+    .split(/\r?\n/)
+    .slice(1, -1)
+    .filter((line) => line !== '');
+  return whole.length > 0 && whole.every((line) => /^\{\s*".*\}\s*$/.test(line));
 }
 
 /** Long enough for two of the longest lines seen. */

@@ -267,6 +267,7 @@ describe('looksLikeJson', () => {
     'Record 1\n<?xml',
     'a,b\n1,2\n',
     'Process Create:\n',
+    'Title\n\nText\n',
   ])('does not take %j', (head) => {
     expect(looksLikeJson(Buffer.from(head))).toBe(false);
   });
