@@ -13,7 +13,8 @@ export type CommandCue =
   | 'tunnel'
   | 'address'
   | 'starts_shell'
-  | 'account';
+  | 'account'
+  | 'archive_password';
 
 /** Longer lines are judged by their start: repetition is cheap for whoever wrote them and not for us. Sysmon keeps up to 32 kB. */
 const MAX_LENGTH = 8192;
@@ -66,6 +67,8 @@ const CUES: readonly (readonly [CommandCue, RegExp])[] = [
     /(https?:\/\/|\\\\|\s|=|@)(?!0\.0\.0\.0|127\.|255\.)([12]?\d?\d\.){3}[12]?\d?\d(?=[:/\\\s"']|$)(?![.\d])/,
   ],
   ['account', /\bnet1?(\.exe)?\s{1,4}(user|localgroup|group)\b.{1,80}\/add|\/(rp|pass(word)?):\S/i],
+  // How archives are packed for carrying off, and carried in past scanners: `a -pSECRET`, `e -pSECRET`, `-hpSECRET`.
+  ['archive_password', /\s[aeux]\s{1,4}(\S{1,260}\s{1,4}){0,8}"?-h?p\S{3}/i],
 ];
 
 /** Another program's shell as an argument: what relays, exploits and installers of services do. */

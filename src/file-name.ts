@@ -72,10 +72,9 @@ export function looksRandom(name: string): boolean {
 function isRandomWord(word: string): boolean {
   if (/^(?=.*\d)(?=.*[a-f])[0-9a-f]{8,}$/i.test(word)) return true;
   const digitChanges = (word.match(/\d(?=[a-z])|[a-z](?=\d)/gi) ?? []).length;
-  if (digitChanges >= 3) return true;
   // `aBcDe`: upper case inside words, more often than CamelCase of words of two letters would have it.
   const humps = (word.match(/[a-z][A-Z](?![A-Z]|[a-z]{2})/g) ?? []).length;
-  if (humps >= 2) return true;
+  if (digitChanges + humps >= 3 || humps >= 2) return true;
   if (!/^[a-z]+$/i.test(word)) return false;
   const lower = word.toLowerCase();
   if (/[bcdfghjklmnpqrstvwxz]{6}/.test(lower)) return true;
@@ -95,7 +94,9 @@ export function isRenamed(image: string, originalFileName: string): boolean {
   const name = plainName(stemOf(baseName(image)));
   const original = plainName(stemOf(baseName(originalFileName.replace(/\.mui$/i, ''))));
   if (name === '' || original === '' || isInstallerName(originalFileName)) return false;
-  return !name.includes(original) && !original.includes(name);
+  const [shorter, longer] = name.length < original.length ? [name, original] : [original, name];
+  if (shorter.length >= 3 && longer.startsWith(shorter)) return false;
+  return name !== original && !(longer.includes(shorter) && shorter.length * 2 >= longer.length);
 }
 
 function plainName(stem: string): string {

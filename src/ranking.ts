@@ -353,6 +353,13 @@ export const RANKING_RULES: readonly Rule[] = [
     applies: startedBy('script'),
   },
   { name: 'shell_parent', weight: 8, text: 'was started by PowerShell', applies: startedBy('shell') },
+  {
+    name: 'typed_in_user_folder',
+    weight: 5,
+    text: "was started from a command prompt in a user's downloads, desktop or documents, or a folder for all",
+    applies: (traits) =>
+      ranFrom('downloads', 'drop')(traits) && traits.evidence.parents.some((parent) => /(^|\\)cmd\.exe$/i.test(parent)),
+  },
   { name: 'remote_parent', weight: 18, text: 'was started through remote management', applies: startedBy('remote') },
   {
     name: 'server_parent',
@@ -424,6 +431,12 @@ export const RANKING_RULES: readonly Rule[] = [
     weight: 24,
     text: 'its command line touches credentials, backups, logs or defences',
     applies: shows('secrets', 'destruction', 'defences', 'account'),
+  },
+  {
+    name: 'archive_command',
+    weight: 10,
+    text: 'packs or unpacks with a password on its command line',
+    applies: shows('archive_password'),
   },
   {
     name: 'address_command',

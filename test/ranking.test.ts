@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { addSighting, emptyEvidence, type FileEvidence } from '../src/evidence.js';
@@ -56,6 +58,7 @@ describe('the rules', () => {
     ['no_metadata', { Image: 'C:\\Users\\ann\\Downloads\\tool.exe', ...NONE }],
     ['stranger_in_windows', { Image: 'C:\\Windows\\System32\\tool.exe', ...NONE }],
     ['renamed', { Image: 'C:\\Users\\ann\\notes.exe', OriginalFileName: 'fastcopy.exe' }],
+    ['renamed', { Image: 'C:\\Users\\ann\\renamed-copy.exe', OriginalFileName: 'copy.exe' }],
     ['renamed_windows_program', { Image: 'C:\\ProgramData\\x\\notes.exe', OriginalFileName: 'CertUtil.exe' }],
     ['claims_windows', { Image: 'C:\\Users\\ann\\Downloads\\tool.exe', ...WINDOWS }],
     ['system_name', { Image: 'C:\\Users\\ann\\AppData\\Roaming\\svchost.exe' }],
@@ -81,6 +84,12 @@ describe('the rules', () => {
     ['encoded_command', { Image: 'C:\\x\\tool.exe', CommandLine: `tool.exe -enc ${'QUJD'.repeat(20)}` }],
     ['download_command', { Image: 'C:\\x\\tool.exe', CommandLine: 'tool.exe curl https://files.example/x.bin' }],
     ['harmful_command', { Image: 'C:\\x\\tool.exe', CommandLine: 'tool.exe lsass.exe out.dmp' }],
+    ['archive_command', { Image: 'C:\\x\\tool.exe', CommandLine: 'tool.exe a -hpSecret1 C:\\out.rar C:\\Shares' }],
+    ['archive_command', { Image: 'C:\\x\\tool.exe', CommandLine: 'tool.exe e "C:\\a b\\in.7z" -pSecret1' }],
+    [
+      'typed_in_user_folder',
+      { Image: 'C:\\Users\\ann\\Desktop\\t.exe', ParentImage: 'C:\\Windows\\System32\\cmd.exe' },
+    ],
     ['address_command', { Image: 'C:\\x\\tool.exe', CommandLine: 'tool.exe 203.0.113.9:443' }],
     ['shell_command', { Image: 'C:\\x\\tool.exe', CommandLine: 'tool.exe -p c:\\windows\\system32\\cmd.exe' }],
     [
@@ -114,6 +123,7 @@ describe('the rules', () => {
     ['imitated_name', 'of the real one', { Image: 'C:\\Windows\\System32\\svchost.exe' }],
     ['no_metadata', 'where Sysmon did not log any', { Image: 'C:\\Users\\ann\\Downloads\\tool.exe' }],
     ['renamed', 'by version and word size', { Image: 'C:\\x\\Procview64.exe', OriginalFileName: 'procview.exe' }],
+    ['renamed', 'with words after it', { Image: 'C:\\x\\ProcviewPortable.exe', OriginalFileName: 'procview.exe' }],
     ['random_name', 'of words', { Image: 'C:\\x\\ContosoCrashReporter.exe' }],
     ['random_name', 'with a version', { Image: 'C:\\x\\contoso-12.4.101-x64.exe' }],
     ['hidden_folder', 'of words', { Image: 'C:\\Users\\ann\\AppData\\Local\\ContosoMeet\\tool.exe' }],
@@ -147,6 +157,14 @@ describe('the rules', () => {
       expect(Number.isInteger(weight) && weight !== 0).toBe(true);
       expect(text).not.toBe('');
     }
+  });
+});
+
+describe('docs/ranking.md', () => {
+  it('has a line for each rule, with its weight and text', () => {
+    const docs = readFileSync(resolve(import.meta.dirname, '../docs/ranking.md'), 'utf8');
+    const missing = RANKING_RULES.map(({ name, weight, text }) => `| \`${name}\` | ${weight} | ${text} |`);
+    expect(missing.filter((line) => !docs.includes(line))).toEqual([]);
   });
 });
 
