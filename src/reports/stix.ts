@@ -27,13 +27,12 @@ export function renderStix(report: Report): string {
   };
   const author = add(contentObject('identity', { ...constant(), name: 'sysmon-vt', identity_class: 'system' }));
   for (const finding of report.findings) addFinding(finding, author, add);
-  const ids = [...objects.keys()];
   const bundle = {
     type: 'bundle',
-    id: `bundle--${uuidV5(OWN_NAMESPACE, `bundle ${canonicalJson([...objects.values()])}`)}`,
-    ...(ids.length === 0 ? {} : { objects: [...objects.values()] }),
+    id: `bundle--${uuidV5(OWN_NAMESPACE, `bundle ${[...objects.keys()].join(' ')}`)}`,
+    objects: [...objects.values()],
   };
-  return `${JSON.stringify(bundle, (_name, value: unknown) => (typeof value === 'string' ? wellFormed(value) : value), 1)}\n`;
+  return `${JSON.stringify(bundle, (_name, value: unknown) => (typeof value === 'string' ? wellFormed(value) : value))}\n`;
 }
 
 function addFinding(finding: Finding, author: string, add: (object: StixObject) => string): void {

@@ -20,13 +20,18 @@ import { type Identification, type KnownProcess, present, readProcess, Stories }
 import { isValue, keepText, type MutableCounts, noCounts, rankOf, TimeTally, ValueTally } from './tallies.js';
 
 /** How much a report lists. What is left out is counted, and the counts are exact. */
-const MAX_FINDINGS = 10_000;
-const MAX_LEADS = 2000;
+const MAX_FINDINGS = 5000;
+const MAX_LEADS = 1000;
 const MAX_HOSTS = 1000;
 const MAX_HOSTS_OF_FILE = 50;
 const MAX_COMPARED = 1000;
 const MAX_EXAMPLES = 20;
 const MAX_MISSING_CONTEXTS = 100;
+/**
+ * Files whose details are kept, flagged ones and unknown ones apart: what only has to be new to be unknown can be made by the
+ * thousand, and must not push out what engines detect.
+ */
+const MAX_DETAILED_FILES = 10_000;
 /** Findings whose story is told, and processes of each. */
 const MAX_STORY_FINDINGS = 1000;
 const MAX_STORIES_OF_FILE = 3;
@@ -81,6 +86,8 @@ export class EnrichedSet {
   #withoutHost = 0;
   #unreadableLines = 0;
   #enrichedFiles = 0;
+  #detailedFlagged = 0;
+  #detailedUnknown = 0;
   #firstRun: Date | undefined;
   #lastRun: Date | undefined;
   #findings: FileState[] | undefined;
@@ -116,7 +123,7 @@ export class EnrichedSet {
     file.lastRun = later(file.lastRun, at);
     if (file.image === '') file.image = keepText(event.data.get('Image') ?? '');
     if (file.verdict.verdict !== 'undetected' && file.verdict.verdict !== 'unchecked') {
-      addDetails(file, event, source);
+      this.#addDetails(file, event, source);
     }
     return true;
   }
@@ -198,6 +205,48 @@ export class EnrichedSet {
     this.#hostNumbers.set(name, number);
     this.#hostNames.push(kept);
     return number;
+  }
+
+  #addDetails(file: FileState, event: SysmonEvent, source: string): void {
+    const { data } = event;
+    const isBad = isFlagged(file.verdict.verdict);
+    if (file.details === undefined) {
+      if ((isBad ? this.#detailedFlagged++ : this.#detailedUnknown++) >= MAX_DETAILED_FILES) return;
+      const claim = (name: string): string | undefined => {
+        const value = data.get(name);
+        return isValue(value) ? keepText(value) : undefined;
+      };
+      file.details = {
+        images: new ValueTally(8),
+        users: new ValueTally(20),
+        commandLines: new ValueTally(20),
+        parents: new ValueTally(8),
+        claims: {
+          ...present('originalFileName', claim('OriginalFileName')),
+          ...present('company', claim('Company')),
+          ...present('product', claim('Product')),
+          ...present('description', claim('Description')),
+          ...present('fileVersion', claim('FileVersion')),
+        },
+        processes: [],
+      };
+    }
+    const { details } = file;
+    for (const [tally, name] of [
+      [details.images, 'Image'],
+      [details.users, 'User'],
+      [details.commandLines, 'CommandLine'],
+      [details.parents, 'ParentImage'],
+    ] as const) {
+      const value = data.get(name);
+      if (isValue(value)) tally.add(value);
+    }
+    if (!isBad) return;
+    const onOtherHosts = new Set(details.processes.map(({ process }) => process.host));
+    const isNewHost = !onOtherHosts.has(event.computer ?? '');
+    if (details.processes.length < 2 * MAX_STORIES_OF_FILE || (isNewHost && onOtherHosts.size < MAX_STORIES_OF_FILE)) {
+      details.processes.push({ process: readProcess(event), source });
+    }
   }
 
   /** The state of the file that a member names. Any digest finds it, and a member that joins two of them makes them one. */
@@ -457,46 +506,6 @@ export function isFlagged(verdict: VerdictName): boolean {
 /** `1 host`, `214 hosts`. */
 export function plural(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;
-}
-
-function addDetails(file: FileState, event: SysmonEvent, source: string): void {
-  const { data } = event;
-  if (file.details === undefined) {
-    const claim = (name: string): string | undefined => {
-      const value = data.get(name);
-      return isValue(value) ? keepText(value) : undefined;
-    };
-    file.details = {
-      images: new ValueTally(8),
-      users: new ValueTally(20),
-      commandLines: new ValueTally(20),
-      parents: new ValueTally(8),
-      claims: {
-        ...present('originalFileName', claim('OriginalFileName')),
-        ...present('company', claim('Company')),
-        ...present('product', claim('Product')),
-        ...present('description', claim('Description')),
-        ...present('fileVersion', claim('FileVersion')),
-      },
-      processes: [],
-    };
-  }
-  const { details } = file;
-  for (const [tally, name] of [
-    [details.images, 'Image'],
-    [details.users, 'User'],
-    [details.commandLines, 'CommandLine'],
-    [details.parents, 'ParentImage'],
-  ] as const) {
-    const value = data.get(name);
-    if (isValue(value)) tally.add(value);
-  }
-  if (!isFlagged(file.verdict.verdict)) return;
-  const onOtherHosts = new Set(details.processes.map(({ process }) => process.host));
-  const isNewHost = !onOtherHosts.has(event.computer ?? '');
-  if (details.processes.length < 2 * MAX_STORIES_OF_FILE || (isNewHost && onOtherHosts.size < MAX_STORIES_OF_FILE)) {
-    details.processes.push({ process: readProcess(event), source });
-  }
 }
 
 /** The processes whose story is told: one of each host first, then more of the same. */

@@ -9,6 +9,8 @@ const FULL = 100;
 /** What is there must be seen, however small beside the rest. */
 const LEAST_HEIGHT = 8;
 const LEAST_WIDTH = 0.6;
+/** A single span must not become one broad bar. */
+const LEAST_COLUMNS = 12;
 const HOSTS_DRAWN = 12;
 const HOSTS_IN_TABLE = 50;
 const MAX_HOST_CHARACTERS = 100;
@@ -20,9 +22,9 @@ const MAX_HOST_CHARACTERS = 100;
 export function executionsChart({ timeline, executionsByVerdict }: Report): Markup {
   const { spans, spanMs } = timeline;
   const [first] = spans;
-  const last = spans.at(-1);
-  if (first === undefined || last === undefined) return html``;
-  const width = FULL / spans.length;
+  if (first === undefined) return html``;
+  const columns = Math.max(spans.length, LEAST_COLUMNS);
+  const width = FULL / columns;
   const rows = present(executionsByVerdict).map((verdict) => {
     const most = Math.max(...spans.map(({ executions }) => executions[verdict]));
     const bars = spans.flatMap(({ executions }, index) => {
@@ -35,8 +37,8 @@ export function executionsChart({ timeline, executionsByVerdict }: Report): Mark
 <svg viewBox="0 0 100 100" preserveAspectRatio="none" role="img" aria-label="${verdict}: ${grouped(executionsByVerdict[verdict])} executions, at most ${grouped(most)} in ${spanText(spanMs)}">${bars}<path class="base" d="M0 100H100" fill="none"/></svg>
 <span>max ${grouped(most)}</span></div>`;
   });
-  const middle = new Date((first.start.getTime() + last.start.getTime() + spanMs) / 2);
-  const end = new Date(last.start.getTime() + spanMs);
+  const end = new Date(first.start.getTime() + columns * spanMs);
+  const middle = new Date((first.start.getTime() + end.getTime()) / 2);
   const isOneDay = first.start.toISOString().slice(0, 10) === new Date(end.getTime() - 1).toISOString().slice(0, 10);
   const label = (time: Date): string =>
     timeText(time).slice(isOneDay ? 11 : spanMs >= 86_400_000 ? 0 : 5, spanMs >= 86_400_000 ? 10 : 16);

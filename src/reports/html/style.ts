@@ -75,6 +75,7 @@ tr:target,details:target>summary{background:var(--unknown-soft)}
 #findings td:nth-child(n+5),td.t{white-space:nowrap;font-variant-numeric:tabular-nums}
 td small{display:block;font-size:.8rem;line-height:1.45}
 small code,td small code{font-size:.97em}
+#findings td:nth-child(2){width:46%}
 figure table,.card table{margin-top:.5rem}
 .controls{display:none;flex-wrap:wrap;gap:.6rem 1.2rem;align-items:center;margin:0 0 .8rem}
 .js .controls{display:flex}
