@@ -95,7 +95,7 @@ export function damaged(code: ErrorCode, message: string, cause?: unknown): LogE
 
 /** The failure of packed data that end too early. */
 export function truncated(subject: string): LogError {
-  return damaged('TRUNCATED', `${subject} end in the middle; what came before was read`);
+  return damaged('TRUNCATED', `${subject}: cut in the middle`);
 }
 
 /** What is wrong with a member's name, or undefined. Nothing is ever unpacked to disk; but whoever names a file like that is up to something. */
