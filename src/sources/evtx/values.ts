@@ -90,8 +90,12 @@ for (let byte = 0; byte < 256; byte++) {
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 
-/** Letter of JSON's short escape for a code unit below 0x60, as JSON.stringify writes it; 0 where there is none. */
-const SHORT_ESCAPES = new Uint8Array(0x60);
+/** What JSON makes of an ASCII character: it stays as it is, it becomes a letter behind a backslash, or a \u escape. */
+const PLAIN = 1;
+const NO_LETTER = 0;
+
+/** PLAIN, NO_LETTER or the letter, as JSON.stringify writes it. */
+const SHORT_ESCAPES = new Uint8Array(0x80).fill(PLAIN, 0x20);
 SHORT_ESCAPES[0x08] = 0x62;
 SHORT_ESCAPES[0x09] = 0x74;
 SHORT_ESCAPES[0x0a] = 0x6e;
@@ -99,11 +103,6 @@ SHORT_ESCAPES[0x0c] = 0x66;
 SHORT_ESCAPES[0x0d] = 0x72;
 SHORT_ESCAPES[QUOTE] = QUOTE;
 SHORT_ESCAPES[BACKSLASH] = BACKSLASH;
-
-/** 1 for the code units that JSON text carries as one byte and as they are. */
-const IS_PLAIN = new Uint8Array(0x80).fill(1, 0x20);
-IS_PLAIN[QUOTE] = 0;
-IS_PLAIN[BACKSLASH] = 0;
 
 /** Characters of code page 1252 at 0x80 to 0x9f; the five it leaves out stay control characters, as in WHATWG's table. */
 const CP1252_HIGH = '€\x81‚ƒ„…†‡ˆ‰Š‹Œ\x8dŽ\x8f\x90‘’“”•–—˜™š›œ\x9džŸ';
@@ -196,61 +195,57 @@ export function writeValue(
 export function writeJsonText(view: DataView, start: number, end: number, target: DataView, at: number): number {
   let from = start;
   let to = at;
+  const last = end - 2;
   while (from < end) {
-    if (end - from >= 8) {
-      const low = view.getUint32(from, true);
-      const high = view.getUint32(from + 4, true);
-      if (((low | high) & 0xff80_ff80) === 0) {
-        const four = ((low | (low >>> 8)) & 0xffff) | ((high | (high >>> 8)) << 16);
-        if (isPlain(four)) {
-          target.setUint32(to, four, true);
-          from += 8;
-          to += 4;
+    // No calls in this loop: with one in it, the engine checks both buffers anew for each character.
+    while (from < end) {
+      const unit = view.getUint16(from, true);
+      if (unit >= 0x80) break;
+      if (from < last) {
+        const next = view.getUint16(from + 2, true);
+        if (next < 0x80 && SHORT_ESCAPES[unit] === PLAIN && SHORT_ESCAPES[next] === PLAIN) {
+          target.setUint16(to, unit | (next << 8), true);
+          to += 2;
+          from += 4;
           continue;
         }
       }
-    }
-    // Up to four units one by one, then four at once are tried again.
-    const stop = Math.min(end, from + 8);
-    while (from < stop) {
-      const unit = view.getUint16(from, true);
-      from += 2;
-      if (unit < 0x80) {
-        if (IS_PLAIN[unit] === 1) target.setUint8(to++, unit);
-        else to = writeEscape(unit, target, to);
-      } else if (unit < 0x800) {
-        target.setUint8(to++, 0xc0 | (unit >> 6));
-        target.setUint8(to++, 0x80 | (unit & 0x3f));
-      } else if (unit < 0xd800 || unit > 0xdfff) {
-        to = writeThreeBytes(unit, target, to);
+      const letter = SHORT_ESCAPES[unit] ?? 0;
+      if (letter === PLAIN) {
+        target.setUint8(to++, unit);
+      } else if (letter !== NO_LETTER) {
+        target.setUint16(to, BACKSLASH | (letter << 8), true);
+        to += 2;
       } else {
-        const next = unit < 0xdc00 && from < end ? view.getUint16(from, true) : 0;
-        if (next < 0xdc00 || next > 0xdfff) {
-          to = writeUnicodeEscape(unit, target, to);
-        } else {
-          to = writePair(unit, next, target, to);
-          from += 2;
-        }
+        break;
       }
+      from += 2;
+    }
+    if (from < end) {
+      const unit = view.getUint16(from, true);
+      const next = from + 2 < end ? view.getUint16(from + 2, true) : 0;
+      to = writeUnit(unit, next, target, to);
+      from += isPair(unit, next) ? 4 : 2;
     }
   }
   return to;
 }
 
-/** Whether four ASCII characters need no escape. A byte's top bit survives each sum where the character passes that test. */
-function isPlain(four: number): boolean {
-  const isNoQuote = (four ^ 0x2222_2222) + 0x7f7f_7f7f;
-  const isNoBackslash = (four ^ 0x5c5c_5c5c) + 0x7f7f_7f7f;
-  const isNoControl = four + 0x6060_6060;
-  return (isNoQuote & isNoBackslash & isNoControl & 0x8080_8080) === (0x8080_8080 | 0);
+function isPair(unit: number, next: number): boolean {
+  return (unit & 0xfc00) === 0xd800 && (next & 0xfc00) === 0xdc00;
 }
 
-function writeEscape(unit: number, target: DataView, at: number): number {
-  const letter = SHORT_ESCAPES[unit] ?? 0;
-  if (letter === 0) return writeUnicodeEscape(unit, target, at);
-  target.setUint8(at, BACKSLASH);
-  target.setUint8(at + 1, letter);
-  return at + 2;
+/** Writes a control character or a unit beyond ASCII, with the next one where the two are a surrogate pair. */
+function writeUnit(unit: number, next: number, target: DataView, at: number): number {
+  if (unit < 0x80) return writeUnicodeEscape(unit, target, at);
+  if (unit < 0x800) {
+    target.setUint8(at, 0xc0 | (unit >> 6));
+    target.setUint8(at + 1, 0x80 | (unit & 0x3f));
+    return at + 2;
+  }
+  if (isPair(unit, next)) return writePair(unit, next, target, at);
+  if ((unit & 0xf800) === 0xd800) return writeUnicodeEscape(unit, target, at);
+  return writeThreeBytes(unit, target, at);
 }
 
 function writeUnicodeEscape(unit: number, target: DataView, at: number): number {
