@@ -187,8 +187,9 @@ export function evidenceFromJson(json: unknown): FileEvidence | undefined {
     const texts = members[snakeCase(name)] ?? [];
     if (!Array.isArray(texts) || texts.length > LISTS[name].limit) return undefined;
     for (const text of texts) {
-      if (typeof text !== 'string') return undefined;
-      keep(evidence, name, text);
+      if (typeof text !== 'string' || text.length > LISTS[name].maxLength) return undefined;
+      // Stored in its order already: ranking every sample anew would cost most of the reading.
+      evidence[name].push(text);
     }
   }
   for (const [name] of METADATA_FIELDS) {

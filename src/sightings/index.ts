@@ -44,7 +44,10 @@ const LOCK = 'sightings';
 const WRITERS = 8;
 
 /** Shards written under one hold of the lock, so that others get their turn. */
-const SHARDS_PER_HOLD = 128;
+const SHARDS_PER_HOLD = 32;
+
+/** Two digits make 256 shards. A night touches most of them, unlike the cache's answers, so fewer and larger ones save syncs. */
+const PREFIX_LENGTH = 2;
 
 interface ShardDocument {
   readonly files: Readonly<Record<string, unknown>>;
@@ -55,7 +58,7 @@ interface WaitingDocument {
 }
 
 /**
- * Opens the sightings in a cache folder: `sightings/<abc>.json`, lowdb documents by the first three digits of the digest, and
+ * Opens the sightings in a cache folder: `sightings/<ab>.json`, lowdb documents by the first two digits of the digest, and
  * `waiting.json`. Nothing is created before the first write. All methods throw StorageError where the folder cannot be used.
  */
 export function openSightings(folder: string, options: SightingOptions = {}): SightingStore {
@@ -205,7 +208,7 @@ function groupByPrefix(hashes: Iterable<string>): ReadonlyMap<string, readonly s
   const groups = new Map<string, string[]>();
   for (const hash of hashes) {
     if (algorithmOf(hash) === undefined) continue;
-    const prefix = hash.slice(0, 3);
+    const prefix = hash.slice(0, PREFIX_LENGTH);
     const group = groups.get(prefix);
     if (group === undefined) groups.set(prefix, [hash]);
     else group.push(hash);

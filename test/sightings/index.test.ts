@@ -65,7 +65,7 @@ describe('the memory of sightings', () => {
   it('never counts a record twice, however often its log is read, and then writes nothing', async () => {
     const night = seenOn(['ws-1', '1'], ['ws-1', '2']);
     await open().add(new Map([[HASH, night]]));
-    const path = join(folder, 'sightings', '27c.json');
+    const path = join(folder, 'sightings', '27.json');
     const before = await stat(path);
 
     await open().add(new Map([[HASH, seenOn(['ws-1', '1'], ['ws-1', '2'])]]));
@@ -100,17 +100,17 @@ describe('the memory of sightings', () => {
 
   it('sets a damaged shard aside, says so and goes on', async () => {
     await mkdir(join(folder, 'sightings'));
-    await writeFile(join(folder, 'sightings', '27c.json'), '{"files":{');
+    await writeFile(join(folder, 'sightings', '27.json'), '{"files":{');
     await open().add(new Map([[HASH, seenOn(['ws-1', '1'])]]));
     expect((await open().get(HASH))?.records.count).toBe(1);
-    expect(reports).toEqual([expect.stringContaining('27c.json.corrupt-')]);
+    expect(reports).toEqual([expect.stringContaining('27.json.corrupt-')]);
   });
 
   it('keeps the good files of a shard with a damaged one, and a copy of the damage', async () => {
     await open().add(new Map([[HASH, seenOn(['ws-1', '1'])]]));
-    const path = join(folder, 'sightings', '27c.json');
+    const path = join(folder, 'sightings', '27.json');
     const document = JSON.parse(await readFile(path, 'utf8'));
-    document.files[`27c${'0'.repeat(37)}`] = { records: 'many' };
+    document.files[`27${'0'.repeat(38)}`] = { records: 'many' };
     document.files['__proto__x'] = { records: [], hosts: [] };
     await writeFile(path, JSON.stringify(document));
 
@@ -120,7 +120,7 @@ describe('the memory of sightings', () => {
     expect(reports).toEqual([expect.stringContaining("2 files' sightings could not be read")]);
     expect((await open().get(HASH))?.records.count).toBe(2);
     const names = await readdir(join(folder, 'sightings'));
-    expect(names.filter((name) => name.startsWith('27c.json.corrupt-'))).toHaveLength(1);
+    expect(names.filter((name) => name.startsWith('27.json.corrupt-'))).toHaveLength(1);
   });
 });
 
