@@ -160,7 +160,7 @@ function storyLines(story: Story): string[] {
     .slice(0, MAX_STEPS)
     .map(
       ({ at, kind, object, detail }) =>
-        `- ${at === undefined ? 'at an unknown time' : timeText(at)} ${STEP_TEXTS[kind]}${object === '' || kind === 'ended' ? '' : ` ${markdownCode(object)}`}` +
+        `- ${at === undefined ? 'at an unknown time' : timeText(at)} ${STEP_TEXTS[kind]}${object === '' ? '' : ` ${markdownCode(object)}`}` +
         `${detail === undefined ? '' : ` (${markdownCode(detail)})`}`,
     );
   const unlisted = story.unlistedSteps + story.steps.length - steps.length;

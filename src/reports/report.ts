@@ -139,7 +139,7 @@ export interface StoryStep {
   readonly at?: Date;
   readonly eventId: number;
   readonly kind: StepKind;
-  /** What it was done to or with: an address, a name, a path, an image. */
+  /** What it was done to or with: an address, a name, a path, an image; empty where that is the process itself. */
   readonly object: string;
   /** What else the event tells: port and protocol, addresses, times, access rights. */
   readonly detail?: string;

@@ -178,7 +178,7 @@ function timeOrEnd(step: StoryStep): number {
   return step.at?.getTime() ?? Number.MAX_SAFE_INTEGER;
 }
 
-/** Reads one event as a step of a process's story, `isActor` where it acted; undefined for events that tell none. */
+/** Reads one event as a step of a process's story, `isActor` where it acted; undefined for events that tell none. The process itself is no object. */
 function readStep(event: SysmonEvent, isActor: boolean): StoryStep | undefined {
   const { data } = event;
   const field = (name: string): string | undefined => {
@@ -223,7 +223,7 @@ function readStep(event: SysmonEvent, isActor: boolean): StoryStep | undefined {
       );
     }
     case 5:
-      return step('ended', field('Image'));
+      return step('ended', undefined);
     case 8:
       return step(
         isActor ? 'injected_thread' : 'got_thread',
@@ -241,7 +241,7 @@ function readStep(event: SysmonEvent, isActor: boolean): StoryStep | undefined {
     case 23:
       return step('deleted_file', field('TargetFilename'), field('Hashes'));
     case 25:
-      return step('was_tampered', field('Image'), field('Type'));
+      return step('was_tampered', undefined, field('Type'));
     default:
       return undefined;
   }

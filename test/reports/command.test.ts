@@ -1,10 +1,9 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PassThrough, Writable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type ReportOptions, runReport } from '../../src/commands/report.js';
-import type { Shell } from '../../src/commands/shell.js';
+import { fakeShell } from '../fakes/shell.js';
 import { creation, enrichedLine, event, IMPLANT, member, uncheckedMember } from './records.js';
 
 let folder: string;
@@ -17,39 +16,17 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-function collector(): { readonly stream: Writable; readonly text: () => string } {
-  const chunks: string[] = [];
-  const stream = new Writable({
-    write: (chunk, _encoding, done) => {
-      chunks.push(String(chunk));
-      done();
-    },
-  });
-  return { stream, text: () => chunks.join('') };
-}
-
 async function report(
   paths: readonly string[],
   options: ReportOptions = {},
 ): Promise<{ readonly status: number; readonly stdout: string; readonly stderr: string }> {
-  const stdout = collector();
-  const stderr = collector();
-  const shell: Shell = {
-    stdin: new PassThrough(),
-    stdout: stdout.stream,
-    stderr: stderr.stream,
-    env: {},
-    isStdoutTerminal: false,
-    isStderrTerminal: false,
-    clock: { now: () => new Date('2026-03-04T07:00:00Z'), sleep: async () => {} },
-    signal: new AbortController().signal,
-  };
+  const shell = fakeShell({});
   const status = await runReport(
     shell,
     paths.map((path) => join(folder, path)),
     { out: join(folder, 'out'), ...options },
   );
-  return { status, stdout: stdout.text(), stderr: stderr.text() };
+  return { status, stdout: shell.printed(), stderr: shell.said() };
 }
 
 async function put(path: string, lines: readonly string[]): Promise<void> {

@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import { parse } from 'csv-parse/sync';
 import { describe, expect, test } from 'vitest';
 import { csvCell, renderCsv } from '../../src/reports/csv.js';
 import { renderJson, reportToJson } from '../../src/reports/json.js';
@@ -55,17 +54,28 @@ describe('Markdown', () => {
   });
 });
 
+/** RFC 4180, read without any of the code that wrote it. */
+function parseCsv(text: string): string[][] {
+  const rows: string[][] = [[]];
+  for (const [, quoted, plain, end] of text.matchAll(/(?:"((?:[^"]|"")*)"|([^,"\r\n]*))(,|\r\n|$)/g)) {
+    rows.at(-1)?.push(quoted?.replaceAll('""', '"') ?? plain ?? '');
+    if (end === '\r\n') rows.push([]);
+    else if (end === '') break;
+  }
+  return rows.filter((row) => row.length > 1 || row[0] !== '');
+}
+
 describe('CSV', () => {
   test('has a row for each finding and each unknown file', () => {
-    const rows: Record<string, string>[] = parse(renderCsv(intrusionReport()), { bom: true, columns: true });
-    expect(rows).toMatchObject([
+    const [names = [], ...rows] = parseCsv(renderCsv(intrusionReport()).replace(/^\ufeff/, ''));
+    expect(rows.map((row) => Object.fromEntries(row.map((cell, index) => [names[index], cell])))).toMatchObject([
       { verdict: 'malicious', detections: '54', engines: '75', image: IMPLANT, hosts: 'WS-01' },
       { verdict: 'unknown', detections: '', engines: '', image: 'C:\\Tools\\own.exe' },
     ]);
   });
 
   test.each(HOSTILE)('gives a spreadsheet no formula and no control character for %j', (text) => {
-    const [[cell = ''] = []] = parse(csvCell(text));
+    const [[cell = ''] = []] = parseCsv(csvCell(text));
     expect(cell).not.toMatch(/^\s*[=+\-@＝]/);
     expect(cell).not.toMatch(/[;\t\n]\s*[=+\-@＝]/);
     expect(cell.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Cf}]/u);

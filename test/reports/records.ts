@@ -216,7 +216,7 @@ export function intrusion(): EnrichedSet {
         }),
         undefined,
       ],
-      [event(5, 'implant', { UtcTime: at('59') }), undefined],
+      [event(5, 'implant', { UtcTime: at('59'), Image: IMPLANT }), undefined],
     ],
   );
 }

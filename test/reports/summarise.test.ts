@@ -174,7 +174,7 @@ describe('the story of a flagged process', () => {
     expect(set.summarise().findings[0]?.stories[0]?.steps).toMatchObject([
       { kind: 'got_thread', object: 'b.exe', detail: 'in ntdll.dll' },
       { kind: 'accepted', object: '[::1]:5000', detail: 'on port 80' },
-      { kind: 'was_tampered', object: 'a.exe', detail: 'Image is replaced' },
+      { kind: 'was_tampered', object: '', detail: 'Image is replaced' },
     ]);
   });
 
