@@ -1,8 +1,8 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import axe from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { renderHtml } from '../../src/reports/html/page.js';
@@ -21,18 +21,14 @@ import {
   uncheckedMember,
 } from './records.js';
 
-const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
-
 let browser: Browser;
 let folder: string;
-let axe: string;
 const open: Page[] = [];
 /** What no page may do: write to the console, fail, ask for anything. */
 const complaints: string[] = [];
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'sysmon-vt-report-'));
-  axe = await readFile(AXE, 'utf8');
   browser = await startBrowser();
 });
 
@@ -215,7 +211,7 @@ describe('the page', () => {
   ] as const)('breaks none of axe-core’s rules %s, where it is to be %s', async (_, colorScheme, report) => {
     const page = await show(report(), { colorScheme });
     // What the driver evaluates is not bound by the page's policy, so the rules can be brought in.
-    await page.evaluate(axe);
+    await page.evaluate(axe.source);
     const violations = await page.evaluate(
       'axe.run().then(({ violations }) => violations.map(({ id, nodes }) => [id, ...nodes.map(({ html }) => html)].join(" ")))',
     );
