@@ -40,20 +40,19 @@ const COMMA = 0x2c;
 /** Digits of one digest, in lower case. */
 const digits = Buffer.alloc(64);
 
-/** Lists remembered: 19 of 20 process creations repeat a list, and strings cost more than anything else here. */
-const MAX_REMEMBERED = 4096;
+/** Lists remembered, a power of two: 19 of 20 process creations repeat a list, and making strings is what costs. */
+const MEMORY_SLOTS = 4096;
 /** The longest list Sysmon writes, all four algorithms and a NUL, takes 392 bytes. */
-const MAX_LIST_BYTES = 400;
+const SLOT_BYTES = 400;
 /** `MD5=` with its digits. */
 const MIN_LIST_BYTES = 72;
+/** Slots tried for one list. */
+const MAX_PROBES = 4;
 
-interface RememberedList {
-  readonly bytes: DataView;
-  readonly hashes: FileHashes;
-}
-
-/** By a number mixed from some of its digits; of two lists with one number the later is remembered. */
-const remembered = new Map<number, RememberedList>();
+/** Lists as they stood in their records, one behind the other, so that a comparison touches as little memory as can be. */
+const memory = new DataView(new ArrayBuffer(MEMORY_SLOTS * SLOT_BYTES));
+const slotLengths = new Uint16Array(MEMORY_SLOTS);
+const slotHashes: FileHashes[] = new Array(MEMORY_SLOTS).fill({});
 
 /**
  * Reads a `Hashes` value straight from its UTF-16LE bytes. Returns undefined unless it is of the ordinary form, known names in
@@ -61,30 +60,39 @@ const remembered = new Map<number, RememberedList>();
  */
 export function readHashList(view: DataView, start: number, end: number): FileHashes | undefined {
   const byteCount = end - start;
-  if (byteCount > MAX_LIST_BYTES || byteCount < MIN_LIST_BYTES) return parseHashList(view, start, end);
-  // Characters 10 to 25 are digits of the first digest, whichever it is.
-  let mix = view.getUint32(start + 20) ^ Math.imul(view.getUint32(start + 28), 0x9e37_79b1);
-  mix = Math.imul(mix ^ (mix >>> 15), 0x85eb_ca6b) ^ Math.imul(view.getUint32(start + 36), 0xc2b2_ae35);
-  const number = (mix ^ (mix >>> 13)) & 0x3fff_ffff;
-  const list = remembered.get(number);
-  if (list !== undefined && list.bytes.byteLength === byteCount && isSame(list.bytes, view, start)) return list.hashes;
-  const hashes = parseHashList(view, start, end);
-  if (hashes !== undefined) {
-    const bytes = new DataView(new ArrayBuffer(byteCount));
-    for (let at = 0; at < byteCount; at += 2) bytes.setUint16(at, view.getUint16(start + at));
-    if (remembered.size >= MAX_REMEMBERED) remembered.clear();
-    remembered.set(number, { bytes, hashes });
+  if (byteCount > SLOT_BYTES || byteCount < MIN_LIST_BYTES) return parseHashList(view, start, end);
+  // Characters 10 to 19 are digits of the first digest, whichever it is.
+  let mix = Math.imul(view.getUint32(start + 20) ^ Math.imul(view.getUint32(start + 28), 0x9e37_79b1), 0x85eb_ca6b);
+  mix = Math.imul(mix ^ (mix >>> 15) ^ view.getUint32(start + 36), 0xc2b2_ae35);
+  const home = (mix >>> 12) & (MEMORY_SLOTS - 1);
+  let slot = home;
+  for (let probe = 0; probe < MAX_PROBES; probe++) {
+    slot = (home + probe) & (MEMORY_SLOTS - 1);
+    const length = slotLengths[slot];
+    if (length === 0) break;
+    if (length === byteCount && isRemembered(slot, view, start, byteCount)) return slotHashes[slot];
+    // With all slots taken the list at home gives way.
+    if (probe === MAX_PROBES - 1) slot = home;
   }
+  const hashes = parseHashList(view, start, end);
+  if (hashes !== undefined) remember(slot, view, start, byteCount, hashes);
   return hashes;
 }
 
-function isSame(bytes: DataView, view: DataView, start: number): boolean {
-  const { byteLength } = bytes;
+function isRemembered(slot: number, view: DataView, start: number, byteCount: number): boolean {
+  const base = slot * SLOT_BYTES;
   let at = 0;
-  for (; at + 4 <= byteLength; at += 4) {
-    if (bytes.getUint32(at) !== view.getUint32(start + at)) return false;
+  for (; at + 4 <= byteCount; at += 4) {
+    if (memory.getUint32(base + at) !== view.getUint32(start + at)) return false;
   }
-  return at === byteLength || bytes.getUint16(at) === view.getUint16(start + at);
+  return at === byteCount || memory.getUint16(base + at) === view.getUint16(start + at);
+}
+
+function remember(slot: number, view: DataView, start: number, byteCount: number, hashes: FileHashes): void {
+  const base = slot * SLOT_BYTES;
+  for (let at = 0; at < byteCount; at += 2) memory.setUint16(base + at, view.getUint16(start + at));
+  slotLengths[slot] = byteCount;
+  slotHashes[slot] = hashes;
 }
 
 /** The list as it stands there, whether or not it is known. */
