@@ -5,8 +5,11 @@ import { type AnswerCache, openCache } from './cache/index.js';
 import type { Clock } from './clock.js';
 import type { Config } from './config.js';
 import { messageOf, StorageError, systemCodeOf, UsageError } from './errors.js';
+import type { KnownFiles } from './known-good/index.js';
 import { isFresh } from './lookup.js';
+import type { LogStates } from './pipeline/log-states.js';
 import type { EnrichQuestioner } from './pipeline.js';
+import type { SightingStore } from './sightings/index.js';
 import type { QuotaSummary, QuotaWindow } from './summary.js';
 import type { Purpose, Usage } from './virustotal/ledger.js';
 import type { Questioner } from './virustotal/schedule.js';
@@ -28,6 +31,47 @@ export function openConfiguredCache(config: Config, onReport: (report: string) =
       ? 'memory:'
       : `${config.cacheUrl}/${host}`;
   return openCache(url, { onReport });
+}
+
+/** The memory of what ran: one for all hosts of VirusTotal, since sightings are this site's own. */
+export async function openConfiguredSightings(
+  config: Config,
+  onReport: (report: string) => void,
+): Promise<SightingStore> {
+  const { openSightings } = await import('./sightings/index.js');
+  return openSightings(dataFolder(config), { onReport });
+}
+
+/** What earlier runs read of logs. */
+export async function openLogStates(config: Config, onReport: (report: string) => void): Promise<LogStates> {
+  const { LogStates } = await import('./pipeline/log-states.js');
+  const states = new LogStates(dataFolder(config), onReport);
+  await states.load();
+  return states;
+}
+
+/** The user's lists of known files; undefined where none are named. Throws UsageError for a list that is none. */
+export async function openKnownLists(
+  config: Config,
+  onNote: (note: string) => void,
+): Promise<{ readonly knownGood: KnownFiles | undefined; readonly knownBad: KnownFiles | undefined; close(): void }> {
+  const { knownGoodPaths, knownBadPaths } = config;
+  if (knownGoodPaths.length === 0 && knownBadPaths.length === 0) {
+    return { knownGood: undefined, knownBad: undefined, close: () => undefined };
+  }
+  const { openKnownBad, openKnownGood } = await import('./known-good/index.js');
+  const indexFolder = join(dataFolder(config), 'known-good');
+  const knownGood =
+    knownGoodPaths.length === 0 ? undefined : await openKnownGood(knownGoodPaths, { indexFolder, onNote });
+  const knownBad = knownBadPaths.length === 0 ? undefined : await openKnownBad(knownBadPaths);
+  return {
+    knownGood,
+    knownBad,
+    close: () => {
+      knownGood?.close();
+      knownBad?.close();
+    },
+  };
 }
 
 /** Throws UsageError KEY_MISSING that says where to get one, where the settings hold no key. */
@@ -64,7 +108,7 @@ export interface OpenQuestioner extends EnrichQuestioner {
 export async function openQuestioner(config: Config, options: AskingOptions): Promise<OpenQuestioner> {
   requireApiKey(config);
   const key = config.apiKey?.reveal() ?? '';
-  const folder = ledgerFolder(config);
+  const folder = dataFolder(config);
   // Loaded here and not above: an answer from the cache needs none of it.
   const [{ openClient }, { openDesk }, { createQuestioner }, { proxyFromEnvironment }] = await Promise.all([
     import('./virustotal/client.js'),
@@ -130,8 +174,8 @@ export async function openQuestioner(config: Config, options: AskingOptions): Pr
   };
 }
 
-/** The ledger stands beside the answers of all hosts: its file's name already tells host and key apart. */
-function ledgerFolder(config: Config): string {
+/** The folder of all data: the ledger, sightings and states stand beside the answers of all hosts. */
+export function dataFolder(config: Config): string {
   const url = config.cacheUrl;
   return url.startsWith('file://') ? decodeURIComponent(new URL(url).pathname) : url.replace(/^file:/, '');
 }
@@ -156,9 +200,9 @@ const TERMS = [
 
 /** Shows VirusTotal\u2019s terms, once per cache folder: the first run of a machine, not every night. */
 export async function showTermsOnce(config: Config, say: (text: string) => void): Promise<void> {
-  const marker = join(ledgerFolder(config), 'terms-shown');
+  const marker = join(dataFolder(config), 'terms-shown');
   try {
-    await mkdir(ledgerFolder(config), { recursive: true, mode: 0o700 });
+    await mkdir(dataFolder(config), { recursive: true, mode: 0o700 });
     await writeFile(marker, '', { flag: 'wx', mode: 0o600 });
   } catch (error) {
     if (systemCodeOf(error) === 'EEXIST') return;

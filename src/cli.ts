@@ -32,11 +32,15 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
     'sysmon-vt enrich /var/log/sysmon',
     'sysmon-vt enrich evidence.evtx --out results --fail-on malicious',
     "sysmon-vt enrich '/logs/**/*.evtx' --offline --json",
+    'sysmon-vt enrich /var/log/sysmon --dry-run',
     'zcat night.jsonl.gz | sysmon-vt enrich - > night.enriched.jsonl',
   ])
     .argument('<path...>', 'log, folder, glob, or - for standard input')
     .option('--out <dir>', 'write below this folder instead of next to the logs')
     .option('--offline', 'use the cache only, ask nothing')
+    .option('--dry-run', 'say what would be asked and what it would cost; write and ask nothing')
+    .option('--force', 'read logs again that have not changed since their enriched file was written')
+    .option('--since <time>', 'of folders, only files changed since: 2026-03-04T22:00Z, a day, or 24h')
     .option('--max-lookups <n>', 'ask at most n questions in this run', wholeNumber)
     .option('--events <ids>', 'events that get a verdict: 1,6,7,15,23,26,27,28,29; 1 without')
     .option(
@@ -67,6 +71,13 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
     .action(async (what, options) =>
       onStatus(await (await import('./commands/check.js')).runCheck(shell, what, options)),
     );
+
+  command('queue', 'files that wait to be asked, in the order of asking, and why', [
+    'sysmon-vt queue',
+    'sysmon-vt queue --json',
+  ])
+    .option('--limit <n>', 'list so many files; 50 without', wholeNumber)
+    .action(async (options) => onStatus(await (await import('./commands/queue.js')).runQueue(shell, options)));
 
   command('formats', 'what each file is taken for, why, and what of it cannot be read; asks and writes nothing', [
     'sysmon-vt formats evidence/',

@@ -55,6 +55,9 @@ export interface Config {
   readonly cacheUrl: string;
   readonly thresholds: Thresholds;
   readonly lifetimes: Lifetimes;
+  /** Lists of files that need no question, and of files that are bad without one. */
+  readonly knownGoodPaths: readonly string[];
+  readonly knownBadPaths: readonly string[];
   /** The proxy variables as they are set; they may hold a password. */
   readonly proxyEnvironment: Secret<Environment>;
   /** What people should know about the settings, e.g. a key file that others can read. */
@@ -129,6 +132,8 @@ export function loadConfig(env: Environment, envFile?: string, at: Places = plac
       foundRecentMs: readDuration(setting, 'TTL_FOUND_RECENT', '7d'),
       foundMs: readDuration(setting, 'TTL_FOUND', '30d'),
     },
+    knownGoodPaths: readPaths(setting('KNOWN_GOOD')),
+    knownBadPaths: readPaths(setting('KNOWN_BAD')),
     proxyEnvironment: new Secret(Object.fromEntries(PROXY_VARIABLES.map((name) => [name, setting(name)]))),
     warnings,
   };
@@ -228,6 +233,14 @@ function readThresholds(setting: Setting): Thresholds {
   const suspiciousAt = readWhole(setting, 'SUSPICIOUS_AT', 1, 1, 1000);
   const trusted = (setting('TRUSTED_ENGINES') ?? '').split(',').map((name) => name.trim().toLowerCase());
   return { maliciousAt, suspiciousAt, trustedEngines: new Set(trusted.filter((name) => name !== '')) };
+}
+
+/** Paths apart by commas; the platform's own separator for lists (`:`) stands in Windows' paths. */
+function readPaths(list: string | undefined): string[] {
+  return (list ?? '')
+    .split(',')
+    .map((path) => path.trim())
+    .filter((path) => path !== '');
 }
 
 const UNIT_MS: ReadonlyMap<string, number> = new Map([

@@ -36,24 +36,41 @@ const YEAR_MS = 365 * 24 * 60 * 60 * 1000;
 /** Clocks of hosts are off by minutes; a submission made at first sight must not look like one made after it. */
 const CLOCK_TOLERANCE_MS = 10 * 60 * 1000;
 
-/** The flags that follow from a file's evidence and the newest answer on it, if there is one. Pure. */
-export function flagEvidence(evidence: FileEvidence, lookup: Lookup | undefined, now: Date): FlaggedEvidence {
-  const earlyMs = earlinessMs(evidence, lookup);
-  const applies: Readonly<Record<EvidenceFlag, boolean>> = {
-    ran_before_first_submission: earlyMs !== undefined,
-    rare_unknown: lookup?.status === 'not_found' && evidence.hosts.count <= MAX_RARE_HOSTS,
-    renamed: ranRenamed(evidence),
-    revoked_signature: lookup !== undefined && hasRevokedSignature(lookup),
-    old_answer: lookup !== undefined && isOld(lookup, now),
-  };
-  return {
-    flags: EVIDENCE_FLAGS.filter((flag) => applies[flag]),
-    ...(earlyMs === undefined ? {} : { ranBeforeFirstSubmissionMs: earlyMs }),
-  };
+/** What the flags of evidence need to know of the answer on a file. */
+export interface AnswerFacts {
+  readonly isUnknownToVirusTotal: boolean;
+  readonly firstSubmission: Date | undefined;
 }
 
-function earlinessMs({ firstSeen }: FileEvidence, lookup: Lookup | undefined): number | undefined {
-  const firstSubmission = lookup?.report?.firstSubmission;
+/** The flags that follow from a file's evidence and the newest answer on it, if there is one. Pure. */
+export function flagEvidence(evidence: FileEvidence, lookup: Lookup | undefined, now: Date): FlaggedEvidence {
+  const { flags, ...span } = flagSightings(evidence, {
+    isUnknownToVirusTotal: lookup?.status === 'not_found',
+    firstSubmission: lookup?.report?.firstSubmission,
+  });
+  const all = new Set([...flags, ...(lookup === undefined ? [] : flagAnswer(lookup, now))]);
+  return { flags: EVIDENCE_FLAGS.filter((flag) => all.has(flag)), ...span };
+}
+
+/** The flags that need the sightings of the file. */
+export function flagSightings(evidence: FileEvidence, answer: AnswerFacts): FlaggedEvidence {
+  const earlyMs = earlinessMs(evidence, answer.firstSubmission);
+  const flags: EvidenceFlag[] = [];
+  if (earlyMs !== undefined) flags.push('ran_before_first_submission');
+  if (answer.isUnknownToVirusTotal && evidence.hosts.count <= MAX_RARE_HOSTS) flags.push('rare_unknown');
+  if (ranRenamed(evidence)) flags.push('renamed');
+  return { flags, ...(earlyMs === undefined ? {} : { ranBeforeFirstSubmissionMs: earlyMs }) };
+}
+
+/** The flags that the answer alone brings. */
+export function flagAnswer(lookup: Lookup, now: Date): readonly EvidenceFlag[] {
+  const flags: EvidenceFlag[] = [];
+  if (hasRevokedSignature(lookup)) flags.push('revoked_signature');
+  if (isOld(lookup, now)) flags.push('old_answer');
+  return flags;
+}
+
+function earlinessMs({ firstSeen }: FileEvidence, firstSubmission: Date | undefined): number | undefined {
   if (firstSeen === undefined || firstSubmission === undefined) return undefined;
   const ms = firstSubmission.getTime() - firstSeen.getTime();
   return ms > CLOCK_TOLERANCE_MS ? ms : undefined;

@@ -1,7 +1,10 @@
 import type { AnswerCache } from './cache/index.js';
+import type { FileEvidence } from './evidence.js';
+import { flagAnswer, flagSightings } from './flags.js';
 import { isPlaceholder, type LookupKey } from './hash.js';
+import type { KnownFiles } from './known-good/index.js';
 import { isFresh, type Lifetimes, type Lookup } from './lookup.js';
-import { judge, type Reason, type Thresholds, type VerdictName, virustotalMember } from './verdict.js';
+import { judge, type Reason, type Thresholds, type Verdict, type VerdictName, virustotalMember } from './verdict.js';
 
 /** What is known of one file in this run. One per distinct hash, so it is kept small. */
 export interface Judgement {
@@ -15,13 +18,18 @@ export interface Judgement {
   /** The `virustotal` member as it stands in the records of this file. */
   member: string;
   state: JudgementState;
+  /** A catalogue of known files has it, which is no reason not to ask, but to ask last. */
+  isCatalogued: boolean;
+  /** What evidence is measured against. */
+  isUnknownToVirusTotal: boolean;
+  firstSubmission: Date | undefined;
 }
 
 /**
- * `new`: the cache has not been asked. `placeholder`: the hash stands for no file. `cached`: a fresh answer was there.
- * `answered`: an answer came in this run. `due`: there is none, or only a stale one.
+ * `new`: the cache has not been asked. `placeholder`: the hash stands for no file. `known`: a list of the user's says enough.
+ * `cached`: a fresh answer was there. `answered`: an answer came in this run. `due`: there is none, or only a stale one.
  */
-type JudgementState = 'new' | 'placeholder' | 'cached' | 'answered' | 'due';
+type JudgementState = 'new' | 'placeholder' | 'known' | 'cached' | 'answered' | 'due';
 
 /** What judging rests on. */
 export interface JudgementBasis {
@@ -29,6 +37,9 @@ export interface JudgementBasis {
   readonly thresholds: Thresholds;
   readonly lifetimes: Lifetimes;
   readonly now: Date;
+  /** Lists of known files; each may be absent. */
+  readonly knownGood: KnownFiles | undefined;
+  readonly knownBad: KnownFiles | undefined;
   /** Why a file without any answer has none, until asking says better. */
   readonly unaskedReason: Reason;
 }
@@ -55,6 +66,9 @@ export class Judgements {
       verdict: 'unchecked',
       member: '',
       state: 'new',
+      isCatalogued: false,
+      isUnknownToVirusTotal: false,
+      firstSubmission: undefined,
     };
     if (isPlaceholder(key.hash)) {
       judgement.state = 'placeholder';
@@ -66,7 +80,7 @@ export class Judgements {
     return judgement;
   }
 
-  /** Asks the cache, at once, about all files met since the last call. */
+  /** Asks the lists of known files and the cache, at once, about all files met since the last call. */
   async resolve(): Promise<void> {
     if (this.#unresolved.length === 0) return;
     const fresh = this.#unresolved;
@@ -75,27 +89,39 @@ export class Judgements {
     const answers = await cache.getMany(fresh.map((judgement) => judgement.key.hash));
     for (const judgement of fresh) {
       const lookup = answers.get(judgement.key.hash);
-      if (lookup === undefined) {
-        judgement.state = 'due';
-        judgement.member = virustotalMember(judgement.key, { verdict: 'unchecked', reason: unaskedReason });
-      } else {
+      if (lookup !== undefined) {
         const isCurrent = isFresh(lookup, lifetimes, now);
-        this.#rest(judgement, lookup, !isCurrent);
         judgement.state = isCurrent ? 'cached' : 'due';
+        this.#rest(judgement, lookup, !isCurrent);
+      } else {
+        judgement.state = 'due';
+        this.#say(judgement, { verdict: 'unchecked', reason: unaskedReason });
       }
     }
   }
 
   /** Takes an answer that came in this run. `isOwn` is false where another process asked and the cache had it first. */
   settle(judgement: Judgement, lookup: Lookup, isOwn: boolean): void {
-    this.#rest(judgement, lookup, false);
     judgement.state = isOwn ? 'answered' : 'cached';
+    this.#rest(judgement, lookup, false);
   }
 
   /** Notes why a file was not asked, or not answered. A stale verdict stays: old beats nothing. */
   leaveUnanswered(judgement: Judgement, reason: Reason): void {
     if (judgement.verdict !== 'unchecked') return;
-    judgement.member = virustotalMember(judgement.key, { verdict: 'unchecked', reason });
+    this.#say(judgement, { verdict: 'unchecked', reason });
+  }
+
+  /** Adds to a judgement what the file's sightings, of this run and all before, say together with the answer. */
+  flag(judgement: Judgement, evidence: FileEvidence): void {
+    const { flags, ranBeforeFirstSubmissionMs } = flagSightings(evidence, judgement);
+    if (flags.length === 0) return;
+    const member: { flags?: readonly string[]; ran_before_first_submission_s?: number } = JSON.parse(judgement.member);
+    member.flags = [...flags, ...(member.flags ?? [])];
+    if (ranBeforeFirstSubmissionMs !== undefined) {
+      member.ran_before_first_submission_s = Math.round(ranBeforeFirstSubmissionMs / 1000);
+    }
+    judgement.member = JSON.stringify(member);
   }
 
   /** Files without a fresh answer, in the order they were first met. */
@@ -113,7 +139,33 @@ export class Judgements {
 
   #rest(judgement: Judgement, lookup: Lookup, isStale: boolean): void {
     const verdict = judge(lookup, this.#basis.thresholds);
-    judgement.verdict = verdict.verdict;
-    judgement.member = virustotalMember(judgement.key, isStale ? { ...verdict, stale: true } : verdict);
+    const flags = flagAnswer(lookup, this.#basis.now);
+    judgement.isUnknownToVirusTotal = lookup.status === 'not_found';
+    judgement.firstSubmission = lookup.report?.firstSubmission;
+    this.#say(judgement, { ...verdict, flags, ...(isStale ? { stale: true } : {}) });
+  }
+
+  /** Writes down a verdict, with what the lists of known files say of the file. */
+  #say(judgement: Judgement, verdict: Verdict): void {
+    const { knownGood, knownBad } = this.#basis;
+    const hashes = { [judgement.key.algorithm]: judgement.key.hash };
+    const bad = knownBad?.find(hashes);
+    const good = knownGood?.find(hashes);
+    let said = verdict;
+    if (good !== undefined) {
+      said = { ...said, knownGood: good };
+      if (good.isFinal && judgement.state === 'due') {
+        judgement.state = 'known';
+        if (said.verdict === 'unchecked') said = { ...said, reason: 'known_good' };
+      }
+      judgement.isCatalogued = !good.isFinal;
+    }
+    if (bad !== undefined) {
+      if (judgement.state === 'due') judgement.state = 'known';
+      const { reason: _reason, ...rest } = said;
+      said = { ...rest, verdict: 'malicious', knownBad: bad };
+    }
+    judgement.verdict = said.verdict;
+    judgement.member = virustotalMember(judgement.key, said);
   }
 }

@@ -28,6 +28,7 @@ export interface FoundLogs {
 
 /** Endings of the files this program writes itself; they are never read as logs. */
 export const ENRICHED_ENDING = '.enriched.jsonl';
+export const CONTEXT_ENDING = '.context.jsonl';
 const OWN_FILE = /(\.enriched\.(jsonl|csv)|\.context\.jsonl|\.orig)$|\.sysmon-vt-[0-9a-f-]+\.tmp$/i;
 
 /** Deeper folders than any real tree; stops at mounts that contain themselves. */
@@ -41,10 +42,11 @@ interface Candidate {
 
 /**
  * Finds the logs that PATHs (files, folders, globs) name, each once, in a stable order. Links to files and folders are
- * followed once; FIFOs, sockets and devices never are. Our own output files are left out.
+ * followed once; FIFOs, sockets and devices never are. Our own output files are left out, and so are files of folders and globs that were
+ * last changed before `since`.
  * Throws UsageError COLLISION where two logs would be written to one file, before anything is read.
  */
-export async function findLogs(paths: readonly string[], outFolder: string | undefined): Promise<FoundLogs> {
+export async function findLogs(paths: readonly string[], outFolder?: string, since?: Date): Promise<FoundLogs> {
   const failures: PathFailure[] = [];
   const found: Candidate[] = [];
   const roots: string[] = [];
@@ -71,7 +73,7 @@ export async function findLogs(paths: readonly string[], outFolder: string | und
       try {
         const status = await stat(path);
         if (status.isDirectory()) await walk(path, depth + 1, accept);
-        else if (status.isFile() && !OWN_FILE.test(name) && accept(path)) {
+        else if (status.isFile() && !OWN_FILE.test(name) && isRecent(status, since) && accept(path)) {
           found.push({ path, sizeBytes: status.size, isNamed: false });
         }
       } catch (error) {
@@ -116,6 +118,10 @@ export async function findLogs(paths: readonly string[], outFolder: string | und
 
   const logs = await withOutputs(found, commonFolder(roots), outFolder);
   return { logs, failures };
+}
+
+function isRecent(status: { readonly mtime: Date }, since: Date | undefined): boolean {
+  return since === undefined || status.mtime >= since;
 }
 
 function isStats(value: unknown): value is { isDirectory(): boolean; isFile(): boolean; size: number } {

@@ -1,25 +1,25 @@
-import { ByteWriter } from './byte-writer.js';
 import type { AnswerCache } from './cache/index.js';
 import { type Clock, systemClock } from './clock.js';
-import { EnrichmentError, LogError, messageOf, type Reject, systemCodeOf } from './errors.js';
-import {
-  PROCESS_CREATION,
-  type RecordReceiver,
-  type RecordView,
-  type SysmonEvent,
-  type WantedRecords,
-} from './event.js';
-import { lookupKeyOf } from './hash.js';
+import { EnrichmentError, messageOf, type Reject, systemCodeOf } from './errors.js';
+import { PROCESS_CREATION, type WantedRecords } from './event.js';
 import { type Judgement, Judgements } from './judgements.js';
+import type { KnownFiles } from './known-good/index.js';
 import type { LogFile } from './log-paths.js';
 import type { Lifetimes } from './lookup.js';
-import { type OutputFile, outputFile } from './sinks/enriched-file.js';
+import { chooseQuestions, flagAll } from './pipeline/choosing.js';
+import { hasContext, writeContext } from './pipeline/context-records.js';
+import { type LogCounts, noCounts, type ReadingSetup, readIntoFile } from './pipeline/log-reading.js';
+import type { LogStates } from './pipeline/log-states.js';
+import { Memory } from './pipeline/memory.js';
+import { isFlagged, refreshAll, type WrittenFile } from './pipeline/written-files.js';
+import type { RankedFile } from './ranking.js';
+import type { SightingStore } from './sightings/index.js';
 import { NATIVE_FORM, type RecordForm } from './sinks/record-form.js';
-import { refreshFile } from './sinks/refresh.js';
+import { readMembers } from './sinks/refresh.js';
 import type { ByteReader } from './sources/byte-reader.js';
-import { type ContainerLimits, DEFAULT_LIMITS, openLogFile, readLog } from './sources/index.js';
+import { type ContainerLimits, DEFAULT_LIMITS, openLogFile } from './sources/index.js';
 import type { QuotaSummary, RunFailure, Summary } from './summary.js';
-import { type Thresholds, virustotalMember } from './verdict.js';
+import type { Thresholds } from './verdict.js';
 import type { Outcome, Questioner } from './virustotal/schedule.js';
 
 /** Who asks VirusTotal; answers are durable in the cache before they are handed out. */
@@ -40,6 +40,8 @@ export interface RunObserver {
   onAskingStart(questions: number): void;
   onOutcome(hash: string, outcome: Outcome): void;
   onRefreshed(path: string): void;
+  /** Records of the story around a log's flagged processes were written. */
+  onContext(path: string, records: number): void;
 }
 
 /** One run of the nightly job. */
@@ -50,12 +52,23 @@ export interface EnrichJob {
   readonly cache: AnswerCache;
   /** Absent for work with the cache alone. */
   readonly questioner?: EnrichQuestioner;
+  /** The memory of what ran, by which questions are ordered and evidence is flagged. Without it files are asked as they were met. */
+  readonly sightings?: SightingStore;
+  /** What earlier runs read, so that unchanged logs are not read again. */
+  readonly states?: LogStates;
+  /** Lists of files that need no question. */
+  readonly knownGood?: KnownFiles;
+  readonly knownBad?: KnownFiles;
   /** Ids of the Sysmon events that get a verdict; process creations without. All of them carry a file's hash. */
   readonly eventIds?: ReadonlySet<number>;
   /** Write all other records too, as they are. */
   readonly isEveryRecordWritten?: boolean;
   /** How records are written; as they were found without. */
   readonly form?: RecordForm;
+  /** Read, judge and rank, but write and ask nothing. */
+  readonly isDryRun?: boolean;
+  /** Read logs again that have not changed. */
+  readonly isForced?: boolean;
   /** At most so many questions in this run. */
   readonly maxLookups?: number;
   readonly thresholds: Thresholds;
@@ -67,15 +80,6 @@ export interface EnrichJob {
   /** Ends the run early: what is being written is finished, the rest is left for the next run. */
   readonly signal?: AbortSignal;
   readonly observer?: Partial<RunObserver>;
-}
-
-/** A job with its defaults. */
-interface Job extends EnrichJob {
-  readonly wanted: WantedRecords;
-  readonly form: RecordForm;
-  readonly clock: Clock;
-  readonly containerLimits: ContainerLimits;
-  readonly observer: RunObserver;
 }
 
 /** Calls reach the observer itself, so it may be an instance of a class; what it lacks is silent. */
@@ -91,10 +95,11 @@ function withDefaults(observer: Partial<RunObserver>): RunObserver {
     onAskingStart: (questions) => observer.onAskingStart?.(questions),
     onOutcome: (hash, outcome) => observer.onOutcome?.(hash, outcome),
     onRefreshed: (path) => observer.onRefreshed?.(path),
+    onContext: (path, records) => observer.onContext?.(path, records),
   };
 }
 
-/** A file of this run that VirusTotal's engines detect, and where it was first met. */
+/** A file of this run that VirusTotal's engines detect, or that stands on a list of known-bad ones, and where it was first met. */
 export interface DetectedFile {
   readonly verdict: 'malicious' | 'suspicious';
   readonly hash: string;
@@ -105,20 +110,18 @@ export interface DetectedFile {
   readonly member: string;
 }
 
+/** A file that is due for a question, in the order of asking. */
+export interface PlannedQuestion extends RankedFile {
+  readonly image: string;
+  readonly computer: string;
+}
+
 /** What a run came to. */
 export interface EnrichOutcome {
   readonly summary: Summary;
   readonly detected: readonly DetectedFile[];
-}
-
-const OPEN_BRACE = 0x7b;
-const FLUSH_BYTES = 128 * 1024;
-
-/** A written file whose records hold files without a fresh answer, and what was said of them. */
-interface WaitingFile {
-  readonly path: string;
-  readonly judgements: readonly Judgement[];
-  readonly membersAsWritten: readonly string[];
+  /** What was due for a question, the most telling first; in a dry run nothing of it was asked. */
+  readonly questions: readonly PlannedQuestion[];
 }
 
 /**
@@ -126,77 +129,311 @@ interface WaitingFile {
  * files without a fresh answer, and refreshes the records of those that got one. Resolves with the summary; trouble with one
  * log, record or question is in it, not thrown. Throws StorageError where the cache itself cannot be used.
  */
-export async function enrich(wantedJob: EnrichJob): Promise<EnrichOutcome> {
-  const job: Job = {
-    clock: systemClock,
-    containerLimits: DEFAULT_LIMITS,
-    form: NATIVE_FORM,
-    wanted: {
-      eventIds: wantedJob.eventIds ?? new Set([PROCESS_CREATION]),
-      isEveryRecordWanted: wantedJob.isEveryRecordWritten ?? false,
-    },
-    ...wantedJob,
-    observer: withDefaults(wantedJob.observer ?? {}),
-  };
-  const startedAt = job.clock.now();
-  const judgements = new Judgements({
-    cache: job.cache,
-    thresholds: job.thresholds,
-    lifetimes: job.lifetimes,
-    now: startedAt,
-    unaskedReason: job.questioner === undefined ? 'offline' : 'waiting',
-  });
-  const tally = {
-    read: 0,
-    skipped: 0,
-    failed: 0,
-    total: 0,
-    processCreations: 0,
-    otherEvents: 0,
-    withoutHash: 0,
-    rejected: 0,
-    duplicates: 0,
-  };
-  const failures: RunFailure[] = [];
-  const fail = (failure: RunFailure): void => {
-    failures.push(failure);
-    job.observer.onFailure(failure);
-  };
-
-  const waiting = await readAll(job, judgements, tally, fail);
-  const asked = await askAboutDue(job, judgements, fail);
-  await refreshAll(job, waiting, judgements, fail);
-
-  const files = { cached: 0, placeholder: 0, asked: 0, waiting: 0 };
-  const verdicts = { malicious: 0, suspicious: 0, undetected: 0, unknown: 0, unchecked: tally.withoutHash };
-  let distinct = 0;
-  for (const judgement of judgements.all()) {
-    distinct++;
-    verdicts[judgement.verdict] += judgement.records;
-    if (judgement.state === 'placeholder') files.placeholder++;
-    else if (judgement.state === 'cached') files.cached++;
-    else if (judgement.state === 'answered') files.asked++;
-    else files.waiting++;
-  }
-  const summary: Summary = {
-    logs: { read: tally.read, unchanged: 0, skipped: tally.skipped, failed: tally.failed },
-    records: {
-      total: tally.total,
-      process_creations: tally.processCreations,
-      other_events: tally.otherEvents,
-      with_hash: tally.processCreations + tally.otherEvents - tally.withoutHash,
-      without_hash: tally.withoutHash,
-      rejected: tally.rejected,
-      duplicates: tally.duplicates,
-    },
-    hashes: { distinct, ...files, known_good: 0 },
-    verdicts,
-    quota: asked,
-    failures,
-    elapsed_ms: job.clock.now().getTime() - startedAt.getTime(),
-  };
-  return { summary, detected: detectedFiles(judgements) };
+export async function enrich(job: EnrichJob): Promise<EnrichOutcome> {
+  return new EnrichRun(job).run();
 }
+
+/** One run: the steps, and what they hand to one another. */
+class EnrichRun {
+  readonly #job: EnrichJob;
+  readonly #clock: Clock;
+  readonly #observer: RunObserver;
+  readonly #startedAt: Date;
+  readonly #judgements: Judgements;
+  readonly #memory: Memory | undefined;
+  readonly #setup: ReadingSetup;
+  /** What an enriched file depends on besides its log and the verdicts. */
+  readonly #optionsPrint: string;
+  readonly #failures: RunFailure[] = [];
+  readonly #counts: LogCounts = noCounts();
+  /** Logs read in this run, as they were before. */
+  readonly #prints = new Map<WrittenFile, Awaited<ReturnType<LogStates['print']>>>();
+  /** Logs to be read again at the next run. */
+  readonly #unsettled = new Set<WrittenFile>();
+  readonly #logs = { read: 0, unchanged: 0, skipped: 0, failed: 0 };
+
+  constructor(job: EnrichJob) {
+    this.#job = job;
+    this.#clock = job.clock ?? systemClock;
+    this.#observer = withDefaults(job.observer ?? {});
+    this.#startedAt = this.#clock.now();
+    this.#judgements = new Judgements({
+      cache: job.cache,
+      thresholds: job.thresholds,
+      lifetimes: job.lifetimes,
+      now: this.#startedAt,
+      knownGood: job.knownGood,
+      knownBad: job.knownBad,
+      unaskedReason: job.questioner === undefined ? 'offline' : 'waiting',
+    });
+    this.#memory = job.sightings === undefined ? undefined : new Memory(job.sightings, job.isDryRun);
+    const wanted: WantedRecords = {
+      eventIds: job.eventIds ?? new Set([PROCESS_CREATION]),
+      isEveryRecordWanted: job.isEveryRecordWritten ?? false,
+    };
+    const form = job.form ?? NATIVE_FORM;
+    this.#setup = {
+      judgements: this.#judgements,
+      memory: this.#memory,
+      wanted,
+      form,
+      limits: job.containerLimits ?? DEFAULT_LIMITS,
+      isDryRun: job.isDryRun ?? false,
+      signal: job.signal,
+    };
+    this.#optionsPrint = JSON.stringify([
+      READING_VERSION,
+      [...wanted.eventIds].sort(),
+      wanted.isEveryRecordWanted,
+      form.name,
+    ]);
+  }
+
+  async run(): Promise<EnrichOutcome> {
+    const { isDryRun } = this.#setup;
+    const files = await this.#readAll();
+    await this.#memory?.flush();
+    const order = await chooseQuestions(this.#judgements.due(), this.#memory, this.#job.sightings, this.#startedAt);
+    // Before asking, so that a kill in the middle of it leaves the rest in the queue.
+    if (!isDryRun) await this.#noteWaiting();
+    const quota = isDryRun ? await this.#usage() : await this.#ask(order);
+    if (this.#memory !== undefined) await flagAll(this.#judgements, this.#memory);
+    if (!isDryRun) {
+      const refreshed = new Set<string>();
+      await refreshAll(
+        files,
+        this.#judgements,
+        this.#setup.form,
+        (path) => {
+          refreshed.add(path);
+          this.#observer.onRefreshed(path);
+        },
+        (path, error) => this.#fail({ path, code: error.code, message: error.message }),
+      );
+      await this.#writeContexts(files, refreshed);
+      await this.#remember(files);
+    }
+    return {
+      summary: this.#summarise(quota),
+      detected: detectedFiles(this.#judgements),
+      questions: order.map((file) => {
+        const judgement = this.#judgements.find(file.hash);
+        return { ...file, image: judgement?.image ?? '', computer: judgement?.computer ?? '' };
+      }),
+    };
+  }
+
+  #fail(failure: RunFailure): void {
+    this.#failures.push(failure);
+    this.#observer.onFailure(failure);
+  }
+
+  /** Step 1: every log once, in order, but for those that have not changed since their enriched file was written. */
+  async #readAll(): Promise<WrittenFile[]> {
+    const { logs, stdin, signal } = this.#job;
+    const files: WrittenFile[] = [];
+    const totalBytes = logs.reduce((sum, log) => sum + log.sizeBytes, 0);
+    this.#observer.onReadingStart(logs.length + (stdin === undefined ? 0 : 1), totalBytes);
+    let bytesBefore = 0;
+    for (const log of logs) {
+      if (signal?.aborted) break;
+      this.#observer.onLogStart(log.path);
+      try {
+        const file = (await this.#takeUnchanged(log)) ?? (await this.#readLogFile(log, bytesBefore));
+        if (file !== undefined) files.push(file);
+      } catch (error) {
+        this.#logs.failed++;
+        this.#fail(logFailure(log.path, error));
+      }
+      bytesBefore += log.sizeBytes;
+    }
+    if (stdin !== undefined && !signal?.aborted) {
+      this.#observer.onLogStart(STDIN_NAME);
+      try {
+        const log = { name: STDIN_NAME, filePath: undefined, isNamed: true, enrichedPath: stdin.enrichedPath };
+        const file = await this.#read(stdin.reader, log);
+        if (file !== undefined) files.push(file);
+      } catch (error) {
+        this.#logs.failed++;
+        this.#fail(logFailure(STDIN_NAME, error));
+      }
+    }
+    return files;
+  }
+
+  async #takeUnchanged(log: LogFile): Promise<WrittenFile | undefined> {
+    const { states, isForced } = this.#job;
+    if (states === undefined || isForced || this.#setup.isDryRun) return undefined;
+    const counts = await states.unchangedCounts(log.path, log.enrichedPath, this.#optionsPrint);
+    if (counts === undefined) return undefined;
+    const members = new Map<Judgement, string>();
+    if (counts.processCreations + counts.otherEvents > 0) {
+      await readMembers(log.enrichedPath, (member, key) => {
+        if (key === undefined) return;
+        const judgement = this.#judgements.of(key);
+        judgement.records++;
+        if (!members.has(judgement)) members.set(judgement, member);
+      });
+      await this.#judgements.resolve();
+    }
+    this.#logs.unchanged++;
+    this.#add(counts);
+    return { logName: log.path, logPath: log.path, enrichedPath: log.enrichedPath, counts, members };
+  }
+
+  async #readLogFile(log: LogFile, bytesBefore: number): Promise<WrittenFile | undefined> {
+    const print = await this.#job.states?.print(log.path);
+    const file = await openLogFile(log.path);
+    try {
+      const counted = countingReader(file.reader, (bytes) => this.#observer.onProgress(bytesBefore + bytes));
+      const written = await this.#read(counted, { ...log, name: log.path, filePath: log.path });
+      if (written !== undefined) this.#prints.set(written, print);
+      return written;
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #read(reader: ByteReader, log: Parameters<typeof readIntoFile>[1]): Promise<WrittenFile | undefined> {
+    let hasFailedMember = false;
+    const end = await readIntoFile(reader, log, this.#setup, {
+      onNote: (name, note) => this.#observer.onNote(name, note),
+      onReject: (name, reject) => this.#observer.onReject(name, reject),
+      onMemberFailure: (place, error) => {
+        hasFailedMember = true;
+        this.#fail({ path: place, code: error.code, message: `${place}: ${error.message}` });
+      },
+    });
+    if (end.kind === 'interrupted') return undefined;
+    if (end.kind === 'not_a_log') {
+      this.#logs.skipped++;
+      this.#observer.onNote(log.name, `skipped: ${end.why}`);
+      return undefined;
+    }
+    this.#logs.read++;
+    this.#add(end.counts);
+    this.#observer.onLogEnd(log.name, end.format, end.counts.processCreations);
+    const { counts, members } = end;
+    const written = { logName: log.name, logPath: log.filePath, enrichedPath: log.enrichedPath, counts, members };
+    // A failure is told at every run, so such a log is read at every run.
+    if (hasFailedMember) this.#unsettled.add(written);
+    return written;
+  }
+
+  #add(counts: LogCounts): void {
+    for (const name of Object.keys(counts) as (keyof LogCounts)[]) this.#counts[name] += counts[name];
+  }
+
+  /** Steps 2 and 3: asks in the given order. Returns the quota as it stands then, null for offline work. */
+  async #ask(order: readonly RankedFile[]): Promise<QuotaSummary | null> {
+    const { questioner, maxLookups = order.length } = this.#job;
+    if (questioner === undefined) return null;
+    const questions = order.slice(0, maxLookups);
+    for (const { hash } of order.slice(maxLookups)) this.#leaveUnanswered(hash, 'limit');
+    if (questions.length > 0) {
+      this.#observer.onAskingStart(questions.length);
+      await questioner.lookUpAll(
+        questions.map(({ hash }) => hash),
+        (hash, outcome) => {
+          const judgement = this.#judgements.find(hash);
+          if (judgement === undefined) return;
+          if (outcome.kind === 'answered') this.#judgements.settle(judgement, outcome.lookup, outcome.isOurs);
+          else this.#judgements.leaveUnanswered(judgement, outcome.reason);
+          this.#observer.onOutcome(hash, outcome);
+        },
+      );
+      const { failure } = questioner;
+      if (failure !== undefined) this.#fail({ code: failure.code, message: failure.message });
+    }
+    return questioner.usage();
+  }
+
+  #leaveUnanswered(hash: string, reason: 'limit'): void {
+    const judgement = this.#judgements.find(hash);
+    if (judgement !== undefined) this.#judgements.leaveUnanswered(judgement, reason);
+  }
+
+  async #usage(): Promise<QuotaSummary | null> {
+    return (await this.#job.questioner?.usage()) ?? null;
+  }
+
+  /** Writes what happened around flagged processes, for logs that can be read once more and were read or refreshed in this run. */
+  async #writeContexts(files: readonly WrittenFile[], refreshed: ReadonlySet<string>): Promise<void> {
+    for (const file of files) {
+      const { logPath, enrichedPath, logName } = file;
+      if (logPath === undefined || !isFlagged(file, this.#judgements)) continue;
+      const isAsItWas = !this.#prints.has(file) && !refreshed.has(enrichedPath);
+      if (isAsItWas && (await hasContext(enrichedPath))) continue;
+      try {
+        const log = { path: logPath, enrichedPath };
+        const records = await writeContext(log, this.#judgements, this.#setup.limits);
+        this.#observer.onContext(enrichedPath, records);
+      } catch (error) {
+        const failure = logFailure(logName, error);
+        this.#observer.onNote(logName, `no context could be written: ${failure.message}`);
+      }
+    }
+  }
+
+  /** Notes for the next run what need not be read again, and what waits for a question since when. */
+  async #remember(files: readonly WrittenFile[]): Promise<void> {
+    const { states } = this.#job;
+    if (states !== undefined) {
+      for (const file of files) {
+        const print =
+          this.#prints.get(file) ?? (file.logPath === undefined ? undefined : await states.print(file.logPath));
+        if (!this.#unsettled.has(file)) await states.note(print, file.enrichedPath, file.counts, this.#optionsPrint);
+      }
+      await states.save();
+    }
+    await this.#noteWaiting();
+  }
+
+  async #noteWaiting(): Promise<void> {
+    const due: string[] = [];
+    const settled: string[] = [];
+    for (const { key, state } of this.#judgements.all()) (state === 'due' ? due : settled).push(key.hash);
+    await this.#job.sightings?.updateWaiting({ due, settled, now: this.#startedAt });
+  }
+
+  #summarise(quota: QuotaSummary | null): Summary {
+    const files = { cached: 0, known_good: 0, placeholder: 0, asked: 0, waiting: 0 };
+    const counts = this.#counts;
+    const verdicts = { malicious: 0, suspicious: 0, undetected: 0, unknown: 0, unchecked: counts.withoutHash };
+    let distinct = 0;
+    for (const judgement of this.#judgements.all()) {
+      distinct++;
+      verdicts[judgement.verdict] += judgement.records;
+      if (judgement.state === 'placeholder') files.placeholder++;
+      else if (judgement.state === 'known') files.known_good++;
+      else if (judgement.state === 'cached') files.cached++;
+      else if (judgement.state === 'answered') files.asked++;
+      else files.waiting++;
+    }
+    return {
+      logs: this.#logs,
+      records: {
+        total: counts.total,
+        process_creations: counts.processCreations,
+        other_events: counts.otherEvents,
+        with_hash: counts.processCreations + counts.otherEvents - counts.withoutHash,
+        without_hash: counts.withoutHash,
+        rejected: counts.rejected,
+        duplicates: counts.duplicates,
+      },
+      hashes: { distinct, ...files },
+      verdicts,
+      quota,
+      failures: this.#failures,
+      elapsed_ms: this.#clock.now().getTime() - this.#startedAt.getTime(),
+    };
+  }
+}
+
+const STDIN_NAME = 'standard input';
+
+/** Raised when a source or sink comes to write other bytes for the same log, so that old enriched files are made anew. */
+const READING_VERSION = 1;
 
 /** Files that at least one engine detects, worst first, then those that ran most. */
 function detectedFiles(judgements: Judgements): DetectedFile[] {
@@ -210,64 +447,12 @@ function detectedFiles(judgements: Judgements): DetectedFile[] {
   return detected.sort((a, b) => badness(b) - badness(a) || b.records - a.records || (a.hash < b.hash ? -1 : 1));
 }
 
-interface Tally {
-  read: number;
-  skipped: number;
-  failed: number;
-  total: number;
-  processCreations: number;
-  otherEvents: number;
-  withoutHash: number;
-  rejected: number;
-  duplicates: number;
-}
-
-type Fail = (failure: RunFailure) => void;
-
-/** Step 1: every log once, in order. Returns the files that wait for answers. */
-async function readAll(job: Job, judgements: Judgements, tally: Tally, fail: Fail): Promise<WaitingFile[]> {
-  const { observer, signal } = job;
-  const waiting: WaitingFile[] = [];
-  const totalBytes = job.logs.reduce((sum, log) => sum + log.sizeBytes, 0);
-  observer.onReadingStart(job.logs.length + (job.stdin === undefined ? 0 : 1), totalBytes);
-  let bytesBefore = 0;
-
-  for (const log of job.logs) {
-    if (signal?.aborted) break;
-    observer.onLogStart(log.path);
-    try {
-      const file = await openLogFile(log.path);
-      try {
-        const counted = countingReader(file.reader, (bytes) => observer.onProgress(bytesBefore + bytes));
-        const read = new LogReading(job, judgements, tally, log.path, log.enrichedPath);
-        await read.run(counted, log.path, log.isNamed, fail);
-        waiting.push(...read.waiting());
-      } finally {
-        await file.close();
-      }
-    } catch (error) {
-      tally.failed++;
-      fail(logFailure(log.path, error));
-    }
-    bytesBefore += log.sizeBytes;
-  }
-  if (job.stdin !== undefined && !signal?.aborted) {
-    observer.onLogStart('-');
-    const read = new LogReading(job, judgements, tally, 'standard input', job.stdin.enrichedPath);
-    try {
-      await read.run(job.stdin.reader, undefined, true, fail);
-      waiting.push(...read.waiting());
-    } catch (error) {
-      tally.failed++;
-      fail(logFailure('standard input', error));
-    }
-  }
-  return waiting;
-}
-
 function logFailure(path: string, error: unknown): RunFailure {
-  if (error instanceof LogError) return { path, code: error.code, message: `${path}: ${error.message}` };
-  if (error instanceof EnrichmentError) return { path, code: error.code, message: error.message };
+  if (error instanceof EnrichmentError) {
+    // A log's trouble is told without its name, an output's with the output's.
+    const message = error.name === 'LogError' ? `${path}: ${error.message}` : error.message;
+    return { path, code: error.code, message };
+  }
   const code = systemCodeOf(error);
   // A system call's failure is the log's; anything else is a defect of ours and must not pass for one.
   if (code === undefined) throw error;
@@ -286,202 +471,4 @@ function countingReader(reader: ByteReader, onBytes: (bytes: number) => void): B
       return filled;
     },
   };
-}
-
-/** Thrown through a source to stop it between two blocks. */
-class Interruption extends Error {}
-
-/** A record of the present block whose verdict is not written yet. */
-interface PendingRecord {
-  /** Where its body ends. */
-  readonly end: number;
-  /** Undefined for a record that is only passed through. */
-  readonly eventId: number | undefined;
-  readonly judgement: Judgement | undefined;
-}
-
-/** The path of the file an event's hash belongs to. */
-function imageOf({ eventId, data }: SysmonEvent): string {
-  const field =
-    eventId === PROCESS_CREATION ? 'Image' : eventId === 6 || eventId === 7 ? 'ImageLoaded' : 'TargetFilename';
-  return data.get(field) ?? '';
-}
-
-/** One log on its way to its enriched file. */
-class LogReading implements RecordReceiver {
-  readonly #job: Job;
-  readonly #judgements: Judgements;
-  readonly #tally: Tally;
-  readonly #name: string;
-  readonly #path: string;
-  readonly #output: OutputFile;
-  /** Bodies of the block's records, back to back, and what belongs to each. */
-  readonly #bodies = new ByteWriter();
-  readonly #pending: PendingRecord[] = [];
-  readonly #out = new ByteWriter(FLUSH_BYTES * 2);
-  readonly #due = new Map<Judgement, string>();
-  #processCreations = 0;
-
-  constructor(job: Job, judgements: Judgements, tally: Tally, name: string, enrichedPath: string) {
-    this.#job = job;
-    this.#judgements = judgements;
-    this.#tally = tally;
-    this.#name = name;
-    this.#path = enrichedPath;
-    this.#output = outputFile(enrichedPath);
-  }
-
-  /** Reads the log to its end and puts the enriched file in place. Rejects where the log as a whole cannot be read. */
-  async run(reader: ByteReader, filePath: string | undefined, isNamed: boolean, fail: Fail): Promise<void> {
-    const { observer } = this.#job;
-    let format: string;
-    try {
-      const options = { filePath, limits: this.#job.containerLimits, wanted: this.#job.wanted };
-      ({ format } = await readLog(reader, options, this, (member, error) => {
-        const place = member === '' ? this.#name : `${this.#name}!${member}`;
-        fail({ path: place, code: error.code, message: `${place}: ${error.message}` });
-      }));
-      await this.onBlockEnd();
-    } catch (error) {
-      if (error instanceof Interruption) {
-        await this.#output.abandon();
-        return;
-      }
-      if (error instanceof LogError && error.code === 'NOT_A_LOG' && !isNamed) {
-        // A stray file in a folder of logs is no failure, but nobody may believe that it was read.
-        await this.#output.abandon();
-        this.#tally.skipped++;
-        observer.onNote(this.#name, `skipped: ${error.message}`);
-        return;
-      }
-      await this.#output.abandon();
-      throw error;
-    }
-    if (this.#out.length > 0) await this.#output.write(this.#out.view());
-    await this.#output.commit();
-    this.#tally.read++;
-    observer.onLogEnd(this.#name, format, this.#processCreations);
-  }
-
-  /** The enriched file, if it holds files without a fresh answer. */
-  waiting(): WaitingFile[] {
-    if (this.#due.size === 0) return [];
-    return [{ path: this.#path, judgements: [...this.#due.keys()], membersAsWritten: [...this.#due.values()] }];
-  }
-
-  onEvent(record: RecordView): void {
-    this.#tally.total++;
-    if (record.eventId === PROCESS_CREATION) {
-      this.#tally.processCreations++;
-      this.#processCreations++;
-    } else {
-      this.#tally.otherEvents++;
-    }
-    const key = lookupKeyOf(record.hashes);
-    if (key === undefined) this.#tally.withoutHash++;
-    const judgement = key === undefined ? undefined : this.#judgements.of(key);
-    if (judgement !== undefined && judgement.records++ === 0) {
-      // Only a file's first record is decoded: the rest differ in what people need a report for.
-      const event = record.decode();
-      judgement.image = imageOf(event);
-      judgement.computer = event.computer ?? '';
-    }
-    this.#job.form.writeBody(record, this.#bodies);
-    this.#pending.push({ end: this.#bodies.length, eventId: record.eventId, judgement });
-  }
-
-  onOtherRecord(record: Pick<RecordView, 'writeBody'>): void {
-    this.#tally.total++;
-    record.writeBody(this.#bodies);
-    this.#pending.push({ end: this.#bodies.length, eventId: undefined, judgement: undefined });
-  }
-
-  onOther(count: number): void {
-    this.#tally.total += count;
-  }
-
-  onReject(reject: Reject): void {
-    this.#tally.total++;
-    this.#tally.rejected++;
-    this.#job.observer.onReject(this.#name, reject);
-  }
-
-  onDuplicate(): void {
-    this.#tally.total++;
-    this.#tally.duplicates++;
-  }
-
-  onNote(note: string): void {
-    this.#job.observer.onNote(this.#name, note);
-  }
-
-  async onBlockEnd(): Promise<void> {
-    await this.#judgements.resolve();
-    let start = 0;
-    for (const { end, eventId, judgement } of this.#pending) {
-      this.#out.bytes(this.#bodies.buffer, start, end);
-      if (eventId === undefined) {
-        this.#out.text('}\n');
-      } else {
-        const tail = this.#job.form.tail(eventId, judgement?.member ?? NO_HASH_MEMBER);
-        const isEmptyObject = end - start === 1 && this.#bodies.buffer[start] === OPEN_BRACE;
-        this.#out.text(isEmptyObject ? tail.slice(1) : tail);
-        if (judgement?.state === 'due') this.#due.set(judgement, judgement.member);
-      }
-      start = end;
-      if (this.#out.length >= FLUSH_BYTES) {
-        await this.#output.write(this.#out.view());
-        this.#out.clear();
-      }
-    }
-    this.#bodies.clear();
-    this.#pending.length = 0;
-    if (this.#job.signal?.aborted) throw new Interruption('interrupted between two blocks');
-  }
-}
-
-const NO_HASH_MEMBER = virustotalMember(undefined, { verdict: 'unchecked', reason: 'no_hash' });
-
-/** Steps 2 and 3: which files to ask about, and asking. Returns the quota as it stands then, null for offline work. */
-async function askAboutDue(job: Job, judgements: Judgements, fail: Fail): Promise<QuotaSummary | null> {
-  const { questioner, observer } = job;
-  if (questioner === undefined) return null;
-  const due = judgements.due();
-  const questions = due.slice(0, job.maxLookups ?? due.length);
-  for (const judgement of due.slice(questions.length)) judgements.leaveUnanswered(judgement, 'limit');
-  if (questions.length > 0) {
-    observer.onAskingStart(questions.length);
-    await questioner.lookUpAll(
-      questions.map((judgement) => judgement.key.hash),
-      (hash, outcome) => {
-        const judgement = judgements.find(hash);
-        if (judgement === undefined) return;
-        if (outcome.kind === 'answered') judgements.settle(judgement, outcome.lookup, outcome.isOurs);
-        else judgements.leaveUnanswered(judgement, outcome.reason);
-        observer.onOutcome(hash, outcome);
-      },
-    );
-    const { failure } = questioner;
-    if (failure !== undefined) fail({ code: failure.code, message: failure.message });
-  }
-  return questioner.usage();
-}
-
-/** Step 4: only files that hold a record whose verdict has changed since it was written. */
-async function refreshAll(
-  job: Job,
-  waiting: readonly WaitingFile[],
-  judgements: Judgements,
-  fail: Fail,
-): Promise<void> {
-  for (const { path, judgements: held, membersAsWritten } of waiting) {
-    if (held.every((judgement, index) => judgement.member === membersAsWritten[index])) continue;
-    try {
-      const wasRewritten = await refreshFile(path, (key) => judgements.find(key.hash)?.member, job.form);
-      if (wasRewritten) job.observer.onRefreshed(path);
-    } catch (error) {
-      if (!(error instanceof EnrichmentError)) throw error;
-      fail({ path, code: error.code, message: error.message });
-    }
-  }
 }

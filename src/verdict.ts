@@ -33,6 +33,21 @@ export interface Verdict {
   readonly stale?: boolean;
   /** The answer the verdict rests on. */
   readonly lookup?: Lookup;
+  /** The list of known files that has it. A mark beside the verdict, never a verdict. */
+  readonly knownGood?: KnownMark;
+  /** The list of the user's own known-bad files that has it; the verdict is then `malicious` without a question. */
+  readonly knownBad?: KnownMark;
+  /** What the records and the answer say together. */
+  readonly flags?: readonly string[];
+  /** How long before its first submission to VirusTotal the file ran here. */
+  readonly ranBeforeFirstSubmissionMs?: number;
+}
+
+/** That a list of known files has a file. */
+export interface KnownMark {
+  readonly source: string;
+  /** The list may be wrong: it is a Bloom filter. */
+  readonly isProbable: boolean;
 }
 
 /**
@@ -93,5 +108,17 @@ export function virustotalMember(key: LookupKey | undefined, verdict: Verdict): 
     last_analysis: report?.lastAnalysis?.toISOString(),
     checked_at: lookup?.askedAt.toISOString(),
     stale: verdict.stale,
+    known_good: knownMember(verdict.knownGood),
+    known_bad: knownMember(verdict.knownBad),
+    flags: verdict.flags === undefined || verdict.flags.length === 0 ? undefined : verdict.flags,
+    ran_before_first_submission_s:
+      verdict.ranBeforeFirstSubmissionMs === undefined
+        ? undefined
+        : Math.round(verdict.ranBeforeFirstSubmissionMs / 1000),
   });
+}
+
+function knownMember(mark: KnownMark | undefined): object | undefined {
+  if (mark === undefined) return undefined;
+  return mark.isProbable ? { source: mark.source, probable: true } : { source: mark.source };
 }

@@ -13,9 +13,22 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   virustotal: ['vocabulary', 'storage'],
   'known-good': ['vocabulary', 'storage'],
   sightings: ['vocabulary', 'storage'],
+  runs: ['vocabulary', 'storage'],
+  disclosure: ['vocabulary', 'storage'],
   sinks: ['vocabulary', 'storage'],
   reports: ['vocabulary', 'storage', 'sources', 'sinks'],
-  pipeline: ['vocabulary', 'storage', 'sources', 'cache', 'virustotal', 'known-good', 'sightings', 'sinks', 'reports'],
+  pipeline: [
+    'vocabulary',
+    'storage',
+    'sources',
+    'cache',
+    'virustotal',
+    'known-good',
+    'sightings',
+    'sinks',
+    'reports',
+    'disclosure',
+  ],
   demo: ['vocabulary', 'storage'],
   commands: [
     'vocabulary',
@@ -29,6 +42,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'sinks',
     'reports',
     'demo',
+    'runs',
+    'disclosure',
   ],
 };
 
@@ -39,6 +54,8 @@ const TOP_LEVEL: Readonly<Record<string, string>> = {
   'pipeline.ts': 'pipeline',
   'judgements.ts': 'pipeline',
   'assembly.ts': 'pipeline',
+  'runs.ts': 'runs',
+  'disclosure.ts': 'disclosure',
 };
 
 function partOf(path: string): string {

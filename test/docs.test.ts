@@ -86,7 +86,7 @@ describe('the README', () => {
         },
       });
       expect(stdout).toContain('malicious: 2');
-      expect(readdirSync(join(folder, 'results'))).toHaveLength(4);
+      expect(readdirSync(join(folder, 'results')).filter((name) => name.endsWith('.enriched.jsonl'))).toHaveLength(4);
     } finally {
       await standIn.close();
       rmSync(folder, { recursive: true });

@@ -3,8 +3,17 @@ import { createReadStream } from 'node:fs';
 import { access, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type OpenQuestioner, openConfiguredCache, openQuestioner, requireApiKey, showTermsOnce } from '../assembly.js';
-import { loadConfig } from '../config.js';
+import {
+  type OpenQuestioner,
+  openConfiguredCache,
+  openConfiguredSightings,
+  openKnownLists,
+  openLogStates,
+  openQuestioner,
+  requireApiKey,
+  showTermsOnce,
+} from '../assembly.js';
+import { loadConfig, parseDuration } from '../config.js';
 import { describeReject, UsageError } from '../errors.js';
 import { HASH_BEARING_EVENTS, PROCESS_CREATION } from '../event.js';
 import { ENRICHED_ENDING, findLogs } from '../log-paths.js';
@@ -13,6 +22,7 @@ import { outputFile } from '../sinks/enriched-file.js';
 import { RECORD_FORMS } from '../sinks/record-form.js';
 import { streamByteReader } from '../sources/byte-reader.js';
 import type { RunFailure, Summary } from '../summary.js';
+import { describePlan, planOf } from './plan.js';
 import { describeSummary, RunOutput } from './run-output.js';
 import {
   type CommonOptions,
@@ -30,6 +40,9 @@ interface EnrichOptions extends CommonOptions {
   readonly events?: string;
   readonly records?: string;
   readonly offline?: boolean;
+  readonly dryRun?: boolean;
+  readonly force?: boolean;
+  readonly since?: string;
   readonly maxLookups?: number;
   readonly rejects?: string;
   readonly maxRejects?: number;
@@ -51,10 +64,15 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
   if (readsStdin && options.json && options.out === undefined) {
     throw new UsageError('BAD_USAGE', 'records of standard input and --json would both go to stdout; give --out DIR');
   }
-  if (!options.offline) requireApiKey(config);
+  if (options.dryRun && readsStdin) {
+    throw new UsageError('BAD_USAGE', '--dry-run reads logs that can be read again; standard input cannot');
+  }
+  const since = options.since === undefined ? undefined : parseTime(options.since);
+  if (!options.offline && !options.dryRun) requireApiKey(config);
   const found = await findLogs(
     paths.filter((path) => path !== '-'),
     options.out,
+    since?.(shell.clock.now()),
   );
 
   const rejects = options.rejects === undefined ? undefined : rejectFile(options.rejects);
@@ -63,26 +81,36 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
   const spool = readsStdin ? await openSpool(options.out) : undefined;
   const cache = await openConfiguredCache(config, (report) => output.say(`sysmon-vt: ${report}`));
   let questioner: OpenQuestioner | undefined;
+  let lists: Awaited<ReturnType<typeof openKnownLists>> | undefined;
   try {
-    if (!options.offline) {
-      if (!options.quiet) await showTermsOnce(config, (text) => output.say(text));
+    const report = (text: string): void => output.say(`sysmon-vt: ${text}`);
+    lists = await openKnownLists(config, report);
+    // A dry run asks nothing, but with a key it can tell what the ledger leaves.
+    if (!options.offline && (!options.dryRun || config.apiKey !== undefined)) {
+      if (!options.quiet && !options.dryRun) await showTermsOnce(config, (text) => output.say(text));
       questioner = await openQuestioner(config, {
         cache,
         clock: shell.clock,
         purpose: 'batch',
         signal: shell.signal,
-        say: (text) => output.say(`sysmon-vt: ${text}`),
+        say: report,
       });
     }
-    const { summary, detected } = await enrich({
+    const { summary, detected, questions } = await enrich({
       logs: found.logs,
       ...(spool === undefined
         ? {}
         : { stdin: { reader: streamByteReader(shell.stdin), enrichedPath: spool.enrichedPath } }),
       cache,
+      sightings: await openConfiguredSightings(config, report),
+      states: await openLogStates(config, report),
+      ...(lists.knownGood === undefined ? {} : { knownGood: lists.knownGood }),
+      ...(lists.knownBad === undefined ? {} : { knownBad: lists.knownBad }),
       ...(questioner === undefined ? {} : { questioner }),
       eventIds,
       form,
+      isDryRun: options.dryRun ?? false,
+      isForced: options.force ?? false,
       ...(options.maxLookups === undefined ? {} : { maxLookups: options.maxLookups }),
       thresholds: config.thresholds,
       lifetimes: config.lifetimes,
@@ -113,18 +141,38 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
       logs: { ...summary.logs, failed: summary.logs.failed + found.failures.length },
       failures,
     };
-    if (options.json) await print(shell.stdout, `${JSON.stringify(whole)}\n`);
-    else if (!options.quiet) await print(shell.stderr, describeSummary(whole, detected, paletteFor(shell, 'stderr')));
+    const plan = options.dryRun ? planOf(questions, whole.quota, config.limits, options.maxLookups) : undefined;
+    if (options.json) {
+      await print(shell.stdout, `${JSON.stringify(plan === undefined ? whole : { ...whole, plan })}\n`);
+    } else if (!options.quiet) {
+      await print(shell.stderr, describeSummary(whole, detected, paletteFor(shell, 'stderr')));
+    }
+    if (plan !== undefined && !options.json) await print(shell.stdout, describePlan(plan));
     if (failures.length > 0) return EXIT.failed;
     const isComplete = whole.hashes.waiting === 0;
     return isConditionMet(conditions, whole.verdicts, isComplete ? 0 : 1) ? EXIT.conditionHolds : EXIT.done;
   } finally {
     output.end();
     await questioner?.close();
+    lists?.close();
     await cache.close();
     await spool?.remove();
     await rejects?.abandon();
   }
+}
+
+/** Reads `--since`: an ISO 8601 time (UTC where it has no zone) or how long ago. Throws UsageError. */
+function parseTime(text: string): (now: Date) => Date {
+  const agoMs = parseDuration(text);
+  if (agoMs !== undefined) return (now) => new Date(now.getTime() - agoMs);
+  const isDay = /^\d{4}-\d\d-\d\d$/.test(text);
+  const isTime = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?$/.test(text);
+  const zone = isDay || /(Z|[+-]\d\d:?\d\d)$/.test(text.slice(10)) ? '' : 'Z';
+  const date = new Date(`${text.replace(' ', 'T')}${zone}`);
+  if ((!isDay && !isTime) || Number.isNaN(date.getTime())) {
+    throw new UsageError('BAD_USAGE', `--since ${text}: it takes a time such as 2026-03-04T22:00Z, a day, or 24h`);
+  }
+  return () => date;
 }
 
 /** Reads `--events 1,7,29`. Throws UsageError for ids that carry no file's hash. */

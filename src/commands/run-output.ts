@@ -109,6 +109,10 @@ export class RunOutput implements RunObserver {
     if (this.#loudness === 'verbose') this.#line(`${path}: refreshed`);
   }
 
+  onContext(path: string, records: number): void {
+    if (this.#loudness === 'verbose') this.#line(`${path}: ${count(records)} records of context`);
+  }
+
   /** Prints one line for people, clear of the progress line. */
   say(text: string): void {
     if (this.#loudness !== 'quiet') this.#line(text);

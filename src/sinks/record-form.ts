@@ -4,6 +4,8 @@ import { ecsThreat, writeEcsBody } from './ecs.js';
 
 /** How records are written, a line each: what comes before the verdict, and the verdict's part that a refresh replaces. */
 export interface RecordForm {
+  /** As `--records` names it. */
+  readonly name: string;
   /** Appends the record without its closing brace and without anything of the verdict. */
   writeBody(record: RecordView, out: ByteWriter): void;
   /** All that follows the body up to the line feed, for a body that has members. `member` is the `virustotal` member, JSON text. */
@@ -16,6 +18,7 @@ export interface RecordForm {
 
 /** Records as they were found, or in canonical form where they were no JSON. */
 export const NATIVE_FORM: RecordForm = {
+  name: 'jsonl',
   writeBody: (record, out) => record.writeBody(out),
   tail: (_eventId, member) => `,"virustotal":${member}}\n`,
   tailStart: (_line, memberStart) => memberStart,
@@ -26,6 +29,7 @@ const THREAT_START = Buffer.from(',"threat":{"enrichments":[');
 
 /** Records in the Elastic Common Schema; the `virustotal` member stays as the last one, since ECS has no place for all of it. */
 export const ECS_FORM: RecordForm = {
+  name: 'ecs',
   writeBody: (record, out) => writeEcsBody(record.decode(), out),
   tail: (eventId, member) => {
     const threat = ecsThreat({ eventId }, JSON.parse(member));
@@ -42,7 +46,6 @@ export const ECS_FORM: RecordForm = {
 };
 
 /** What `--records` may name. */
-export const RECORD_FORMS: ReadonlyMap<string, RecordForm> = new Map([
-  ['jsonl', NATIVE_FORM],
-  ['ecs', ECS_FORM],
-]);
+export const RECORD_FORMS: ReadonlyMap<string, RecordForm> = new Map(
+  [NATIVE_FORM, ECS_FORM].map((form) => [form.name, form]),
+);

@@ -29,12 +29,7 @@ export async function refreshFile(
   memberFor: MemberFor,
   form: RecordForm = NATIVE_FORM,
 ): Promise<boolean> {
-  let file: FileHandle;
-  try {
-    file = await open(path, 'r');
-  } catch (error) {
-    throw new StorageError('OUTPUT', `${path}: cannot be read for its refresh (${messageOf(error)})`, { cause: error });
-  }
+  const file = await openEnriched(path);
   const output = outputFile(path);
   const out = new ByteWriter(FLUSH_BYTES * 2);
   let hasChanged = false;
@@ -68,22 +63,56 @@ export async function refreshFile(
   }
 }
 
-interface Replacement {
-  readonly start: number;
-  readonly tail: string;
+/**
+ * Streams an enriched file and tells of each record's `virustotal` member: its text and the file it names (undefined where it names none).
+ * Lines that are not this program's are passed over. Rejects with StorageError where the file cannot be read.
+ */
+export async function readMembers(
+  path: string,
+  onMember: (member: string, key: LookupKey | undefined) => void,
+): Promise<void> {
+  const file = await openEnriched(path);
+  try {
+    for await (const line of linesOf(file)) {
+      const found = findMember(line);
+      if (found !== undefined) onMember(found.text, keyOf(found.text));
+    }
+  } finally {
+    await file.close();
+  }
 }
 
-function replaceTail(line: Buffer, memberFor: MemberFor, form: RecordForm): Replacement | undefined {
+async function openEnriched(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, 'r');
+  } catch (error) {
+    throw new StorageError('OUTPUT', `${path}: cannot be read for its refresh (${messageOf(error)})`, { cause: error });
+  }
+}
+
+/** Where a line's member stands (`name`: its name's first byte, `start`: its opening brace), and its text. */
+function findMember(
+  line: Buffer,
+): { readonly name: number; readonly start: number; readonly text: string } | undefined {
   const name = line.lastIndexOf(MEMBER_NAME);
   if (name < 1) return undefined;
   const start = name + MEMBER_NAME.length - 1;
   // The line ends in the member's own brace and the record's.
   let end = line.length;
   while (end > start && line[end - 1] !== CLOSING_BRACE) end--;
-  end--;
-  const text = line.toString('utf8', start, end);
-  const key = keyOf(text);
-  if (key === undefined) return undefined;
+  return { name, start, text: line.toString('utf8', start, end - 1) };
+}
+
+interface Replacement {
+  readonly start: number;
+  readonly tail: string;
+}
+
+function replaceTail(line: Buffer, memberFor: MemberFor, form: RecordForm): Replacement | undefined {
+  const found = findMember(line);
+  const key = found === undefined ? undefined : keyOf(found.text);
+  if (found === undefined || key === undefined) return undefined;
+  const { name, text } = found;
   const member = memberFor(key);
   if (member === undefined || member === text) return undefined;
   // A record without any other member has no comma before this one.

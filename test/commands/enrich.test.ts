@@ -230,7 +230,9 @@ describe('the nightly job', () => {
     await summaryOf([logs], {}, { out: join(root, 'out') });
     expect(readdirSync(logs)).toEqual(before);
     expect(readdirSync(join(root, 'out')).sort()).toEqual([
+      'beats.jsonl.gz.context.jsonl',
       'beats.jsonl.gz.enriched.jsonl',
+      'night.jsonl.context.jsonl',
       'night.jsonl.enriched.jsonl',
     ]);
   });
@@ -296,7 +298,7 @@ describe('trouble', () => {
     const named = await summaryOf([join(logs, 'junk.bin'), join(root, 'nowhere'), join(logs, 'night.jsonl')]);
     expect(named.status).toBe(3);
     expect(named.summary.failures.map(({ code }) => code).sort()).toEqual(['NOT_A_LOG', 'UNREADABLE']);
-    expect(named.summary.logs).toMatchObject({ read: 1, failed: 2 });
+    expect(named.summary.logs).toMatchObject({ unchanged: 1, failed: 2 });
   });
 
   it.skipIf(process.getuid?.() === 0)('with a log nobody may read: fails with its name', async () => {

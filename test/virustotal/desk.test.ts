@@ -215,7 +215,7 @@ describe('two processes on one folder', () => {
     return pair;
   }
 
-  it('ask about each file once, and both get every answer', async () => {
+  it('ask about each file once, and both get every answer', { timeout: 120_000 }, async () => {
     const [one, other] = await startPair(1000, 5);
     expect(await Promise.all([one.ended, other.ended])).toEqual([0, 0]);
     expect(standIn.requests.map(({ hash }) => hash).sort()).toEqual(hashes);

@@ -1,0 +1,80 @@
+import { openConfiguredCache, openConfiguredSightings, openKnownLists, openQuestioner } from '../assembly.js';
+import { loadConfig } from '../config.js';
+import { algorithmOf } from '../hash.js';
+import { Judgements } from '../judgements.js';
+import { chooseQuestions, flagAll } from '../pipeline/choosing.js';
+import { Memory } from '../pipeline/memory.js';
+import type { PlannedQuestion } from '../pipeline.js';
+import type { QuotaSummary } from '../summary.js';
+import { escapeControls } from '../terminal.js';
+import { describePlanned, plannedFiles, planOf } from './plan.js';
+import { type CommonOptions, EXIT, type ExitStatus, print, type Shell } from './shell.js';
+
+const DEFAULT_LIMIT = 50;
+
+/** `queue`: what waits to be asked, in order, why, and on which day each file's turn comes. */
+export async function runQueue(
+  shell: Shell,
+  options: CommonOptions & { readonly limit?: number },
+): Promise<ExitStatus> {
+  const config = loadConfig(shell.env, options.envFile);
+  const say = (text: string): void => {
+    if (!options.quiet) shell.stderr.write(`sysmon-vt: ${escapeControls(text)}\n`);
+  };
+  const now = shell.clock.now();
+  const cache = await openConfiguredCache(config, say);
+  const lists = await openKnownLists(config, say);
+  try {
+    const sightings = await openConfiguredSightings(config, say);
+    const { knownGood, knownBad } = lists;
+    const { thresholds, lifetimes } = config;
+    const judgements = new Judgements({
+      cache,
+      thresholds,
+      lifetimes,
+      now,
+      knownGood,
+      knownBad,
+      unaskedReason: 'waiting',
+    });
+    for (const hash of (await sightings.waiting()).keys()) {
+      const algorithm = algorithmOf(hash);
+      if (algorithm !== undefined) judgements.of({ algorithm, hash });
+    }
+    await judgements.resolve();
+    const memory = new Memory(sightings);
+    await flagAll(judgements, memory);
+    const order = await chooseQuestions(judgements.due(), memory, sightings, now);
+    const questions = order.map((file): PlannedQuestion => {
+      const judgement = judgements.find(file.hash);
+      return { ...file, image: judgement?.image ?? '', computer: judgement?.computer ?? '' };
+    });
+
+    let quota: QuotaSummary | null = null;
+    if (config.apiKey !== undefined) {
+      const asking = { cache, clock: shell.clock, purpose: 'batch', say } as const;
+      const questioner = await openQuestioner(config, asking);
+      quota = await questioner.usage();
+      await questioner.close();
+    }
+    const plan = planOf(questions, quota, config.limits);
+    const perDay = config.limits.perDay - (Number.isFinite(config.limits.perDay) ? config.limits.reservePerDay : 0);
+    const files = plannedFiles(questions.slice(0, options.limit ?? DEFAULT_LIMIT), plan.today, perDay);
+    if (options.json) {
+      await print(shell.stdout, `${JSON.stringify({ ...plan, first: undefined, files })}\n`);
+      return EXIT.done;
+    }
+    const rest = questions.length - files.length;
+    await print(
+      shell.stdout,
+      questions.length === 0
+        ? 'nothing waits\n'
+        : `${files.map(describePlanned).join('')}${rest > 0 ? `… and ${rest} more (--limit)\n` : ''}` +
+            `${plan.to_ask} files wait: ${plan.today} can be asked today, the last one in ${plan.days} days\n`,
+    );
+    return EXIT.done;
+  } finally {
+    lists.close();
+    await cache.close();
+  }
+}

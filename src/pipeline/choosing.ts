@@ -1,0 +1,51 @@
+import { emptyEvidence, type FileEvidence } from '../evidence.js';
+import type { Judgement, Judgements } from '../judgements.js';
+import { type DueFile, type RankedFile, rankFiles } from '../ranking.js';
+import type { SightingStore } from '../sightings/index.js';
+import type { Memory } from './memory.js';
+
+/**
+ * The order in which due files are asked: the most telling first, by all that is remembered of them. Without a memory, in the order
+ * they were met, without reasons.
+ */
+export async function chooseQuestions(
+  due: readonly Judgement[],
+  memory: Memory | undefined,
+  sightings: SightingStore | undefined,
+  now: Date,
+): Promise<RankedFile[]> {
+  if (memory === undefined || sightings === undefined) {
+    return due.map(({ key }) => ({ hash: key.hash, score: 0, reasons: [], isStriking: false }));
+  }
+  const evidence = new Map<string, FileEvidence>();
+  for await (const batch of memory.evidenceOf(due.map(({ key }) => key.hash))) {
+    for (const [hash, known] of batch) evidence.set(hash, known);
+  }
+  const since = await sightings.waiting();
+  const files = due.map(({ key, isCatalogued, member }): DueFile => {
+    const waitingSince = since.get(key.hash);
+    return {
+      hash: key.hash,
+      evidence: evidence.get(key.hash) ?? emptyEvidence(),
+      ...(waitingSince === undefined ? {} : { waitingSince }),
+      // A catalogue explains away no file that shows an evidence flag.
+      isKnown: isCatalogued && !member.includes('"flags":['),
+    };
+  });
+  return rankFiles(files, now);
+}
+
+/** Adds to all judgements what sightings, of this run and all before it, say together with the answers. */
+export async function flagAll(judgements: Judgements, memory: Memory): Promise<void> {
+  const hashes = [...judgements.all()].filter(({ state }) => state !== 'placeholder').map(({ key }) => key.hash);
+  for await (const batch of memory.evidenceOf(hashes)) {
+    for (const [hash, evidence] of batch) {
+      const judgement = judgements.find(hash);
+      if (judgement === undefined) continue;
+      judgements.flag(judgement, evidence);
+      // A log that was not read again told nothing of where the file ran.
+      if (judgement.image === '') judgement.image = evidence.images[0] ?? '';
+      if (judgement.computer === '') judgement.computer = evidence.hostNames[0] ?? '';
+    }
+  }
+}

@@ -1,0 +1,105 @@
+import { access } from 'node:fs/promises';
+import { ByteWriter } from '../byte-writer.js';
+import { writeCanonicalBody } from '../canonical.js';
+import { CONTEXT_EVENT_IDS, ParentIndex, type ProcessKey, processKey, selectContext } from '../context.js';
+import { PROCESS_CREATION, type RecordReceiver, type RecordView, type SysmonEvent } from '../event.js';
+import { lookupKeyOf, parseHashes } from '../hash.js';
+import type { Judgements } from '../judgements.js';
+import { CONTEXT_ENDING, ENRICHED_ENDING } from '../log-paths.js';
+import { outputFile } from '../sinks/enriched-file.js';
+import { type ContainerLimits, openLogFile, readLog } from '../sources/index.js';
+
+const FLUSH_BYTES = 128 * 1024;
+
+/** Where the context of a log's flagged processes is written, beside its enriched file. */
+function contextPath(enrichedPath: string): string {
+  return enrichedPath.slice(0, -ENRICHED_ENDING.length) + CONTEXT_ENDING;
+}
+
+/** Whether a log's context was written before. */
+export function hasContext(enrichedPath: string): Promise<boolean> {
+  return access(contextPath(enrichedPath)).then(
+    () => true,
+    () => false,
+  );
+}
+
+/**
+ * Reads a log twice more and writes the records around its flagged processes: what they did and suffered, their children's process
+ * creations and their ancestors', in canonical form, process creations with their verdict. Returns how many records there are.
+ * Rejects as `readLog` does, and with StorageError.
+ */
+export async function writeContext(
+  log: { readonly path: string; readonly enrichedPath: string },
+  judgements: Judgements,
+  limits: ContainerLimits,
+): Promise<number> {
+  const parents = new ParentIndex();
+  const flagged = new Set<ProcessKey>();
+  await readEvents(log.path, new Set([PROCESS_CREATION]), limits, (event) => {
+    parents.add(event);
+    const judgement = judgementOf(event, judgements);
+    if (judgement?.verdict !== 'malicious' && judgement?.verdict !== 'suspicious') return;
+    const key = processKey(event.computer, event.data.get('ProcessGuid'));
+    if (key !== undefined) flagged.add(key);
+  });
+
+  const isContext = selectContext(flagged, parents);
+  const output = outputFile(contextPath(log.enrichedPath));
+  const out = new ByteWriter(FLUSH_BYTES * 2);
+  let records = 0;
+  try {
+    await readEvents(
+      log.path,
+      CONTEXT_EVENT_IDS,
+      limits,
+      (event) => {
+        if (!isContext(event)) return;
+        records++;
+        writeCanonicalBody(event, out);
+        const member = event.eventId === PROCESS_CREATION ? judgementOf(event, judgements)?.member : undefined;
+        out.text(member === undefined ? '}\n' : `,"virustotal":${member}}\n`);
+      },
+      async () => {
+        if (out.length < FLUSH_BYTES) return;
+        await output.write(out.view());
+        out.clear();
+      },
+    );
+    if (out.length > 0) await output.write(out.view());
+    await output.commit();
+  } catch (error) {
+    await output.abandon();
+    throw error;
+  }
+  return records;
+}
+
+function judgementOf(event: SysmonEvent, judgements: Judgements): ReturnType<Judgements['find']> {
+  const key = lookupKeyOf(parseHashes(event.data.get('Hashes') ?? ''));
+  return key === undefined ? undefined : judgements.find(key.hash);
+}
+
+async function readEvents(
+  path: string,
+  eventIds: ReadonlySet<number>,
+  limits: ContainerLimits,
+  onEvent: (event: SysmonEvent) => void,
+  onBlockEnd: () => Promise<void> = async () => undefined,
+): Promise<void> {
+  // What cannot be read was told when the log was read for its verdicts.
+  const receiver: RecordReceiver = {
+    onEvent: (record: RecordView) => onEvent(record.decode()),
+    onOther: () => undefined,
+    onReject: () => undefined,
+    onDuplicate: () => undefined,
+    onNote: () => undefined,
+    onBlockEnd,
+  };
+  const file = await openLogFile(path);
+  try {
+    await readLog(file.reader, { filePath: path, limits, wanted: { eventIds } }, receiver, () => undefined);
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,242 @@
+import { ByteWriter } from '../byte-writer.js';
+import { LogError, type Reject } from '../errors.js';
+import {
+  PROCESS_CREATION,
+  type RecordReceiver,
+  type RecordView,
+  type SysmonEvent,
+  type WantedRecords,
+} from '../event.js';
+import { lookupKeyOf } from '../hash.js';
+import type { Judgement, Judgements } from '../judgements.js';
+import { type OutputFile, outputFile } from '../sinks/enriched-file.js';
+import type { RecordForm } from '../sinks/record-form.js';
+import type { ByteReader } from '../sources/byte-reader.js';
+import { type ContainerLimits, readLog } from '../sources/index.js';
+import { virustotalMember } from '../verdict.js';
+import type { Memory } from './memory.js';
+
+/** What was counted in one log. */
+export interface LogCounts {
+  total: number;
+  processCreations: number;
+  otherEvents: number;
+  withoutHash: number;
+  rejected: number;
+  duplicates: number;
+}
+
+/** Counts of nothing. */
+export function noCounts(): LogCounts {
+  return { total: 0, processCreations: 0, otherEvents: 0, withoutHash: 0, rejected: 0, duplicates: 0 };
+}
+
+/** What reading a log needs besides its bytes. */
+export interface ReadingSetup {
+  readonly judgements: Judgements;
+  /** Where sightings are gathered; absent where nothing is remembered. */
+  readonly memory: Memory | undefined;
+  readonly wanted: WantedRecords;
+  readonly form: RecordForm;
+  readonly limits: ContainerLimits;
+  /** Nothing is written. */
+  readonly isDryRun: boolean;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Who hears of what is met in a log. */
+export interface ReadingObserver {
+  onNote(logName: string, note: string): void;
+  onReject(logName: string, reject: Reject): void;
+  /** A member of an archive that cannot be read. */
+  onMemberFailure(place: string, error: LogError): void;
+}
+
+/** The `virustotal` members as they were written into a file, by file judged; undefined where there were too many to keep. */
+export type MembersAsWritten = ReadonlyMap<Judgement, string> | undefined;
+
+/** How a reading ended. `not_a_log` only where the log was met in a folder; a named one that is none is an error. */
+export type ReadingEnd =
+  | { readonly kind: 'read'; readonly format: string; readonly members: MembersAsWritten; readonly counts: LogCounts }
+  | { readonly kind: 'not_a_log'; readonly why: string }
+  | { readonly kind: 'interrupted' };
+
+const OPEN_BRACE = 0x7b;
+const FLUSH_BYTES = 128 * 1024;
+
+/** Distinct files of one log whose members are kept, to know later whether the log's records have to be refreshed. */
+const MAX_MEMBERS = 250_000;
+
+const NO_HASH_MEMBER = virustotalMember(undefined, { verdict: 'unchecked', reason: 'no_hash' });
+
+/** Thrown through a source to stop it between two blocks. */
+class Interruption extends Error {}
+
+/** A record of the present block whose verdict is not written yet. */
+interface PendingRecord {
+  /** Where its body ends. */
+  readonly end: number;
+  /** Undefined for a record that is only passed through. */
+  readonly eventId: number | undefined;
+  readonly judgement: Judgement | undefined;
+}
+
+/**
+ * Reads one log once and writes its enriched file, each record with what is known of its file by then. The file is in place only if the
+ * log was read to its end. Rejects with LogError where the log cannot be read, with StorageError where the output cannot be written, and
+ * with the system's error where its bytes cannot be had.
+ */
+export async function readIntoFile(
+  reader: ByteReader,
+  log: {
+    readonly name: string;
+    readonly filePath: string | undefined;
+    readonly isNamed: boolean;
+    readonly enrichedPath: string;
+  },
+  setup: ReadingSetup,
+  observer: ReadingObserver,
+): Promise<ReadingEnd> {
+  const output = outputFile(log.enrichedPath);
+  const receiver = new FileReceiver(log.name, output, setup, observer);
+  try {
+    const options = { filePath: log.filePath, limits: setup.limits, wanted: setup.wanted };
+    const { format } = await readLog(reader, options, receiver, (member, error) =>
+      observer.onMemberFailure(member === '' ? log.name : `${log.name}!${member}`, error),
+    );
+    await receiver.finish();
+    return { kind: 'read', format, members: receiver.members(), counts: receiver.counts };
+  } catch (error) {
+    await output.abandon();
+    if (error instanceof Interruption) return { kind: 'interrupted' };
+    // A stray file in a folder of logs is no failure, but nobody may believe that it was read.
+    if (error instanceof LogError && error.code === 'NOT_A_LOG' && !log.isNamed) {
+      return { kind: 'not_a_log', why: error.message };
+    }
+    throw error;
+  }
+}
+
+class FileReceiver implements RecordReceiver {
+  readonly counts = noCounts();
+  readonly #name: string;
+  readonly #output: OutputFile;
+  readonly #setup: ReadingSetup;
+  readonly #observer: ReadingObserver;
+  /** Bodies of the block's records, back to back, and what belongs to each. */
+  readonly #bodies = new ByteWriter();
+  readonly #pending: PendingRecord[] = [];
+  readonly #out = new ByteWriter(FLUSH_BYTES * 2);
+  #members: Map<Judgement, string> | undefined = new Map();
+
+  constructor(name: string, output: OutputFile, setup: ReadingSetup, observer: ReadingObserver) {
+    this.#name = name;
+    this.#output = output;
+    this.#setup = setup;
+    this.#observer = observer;
+  }
+
+  members(): MembersAsWritten {
+    return this.#members;
+  }
+
+  /** Writes what is left and puts the file in place. */
+  async finish(): Promise<void> {
+    await this.onBlockEnd();
+    if (this.#out.length > 0) await this.#flush();
+    await this.#output.commit();
+  }
+
+  onEvent(record: RecordView): void {
+    const { counts } = this;
+    counts.total++;
+    if (record.eventId === PROCESS_CREATION) counts.processCreations++;
+    else counts.otherEvents++;
+    const key = lookupKeyOf(record.hashes);
+    if (key === undefined) counts.withoutHash++;
+    const judgement = key === undefined ? undefined : this.#setup.judgements.of(key);
+    if (judgement !== undefined) this.#note(judgement, record);
+    if (this.#setup.isDryRun) return;
+    this.#setup.form.writeBody(record, this.#bodies);
+    this.#pending.push({ end: this.#bodies.length, eventId: record.eventId, judgement });
+  }
+
+  onOtherRecord(record: Pick<RecordView, 'writeBody'>): void {
+    this.counts.total++;
+    if (this.#setup.isDryRun) return;
+    record.writeBody(this.#bodies);
+    this.#pending.push({ end: this.#bodies.length, eventId: undefined, judgement: undefined });
+  }
+
+  onOther(count: number): void {
+    this.counts.total += count;
+  }
+
+  onReject(reject: Reject): void {
+    this.counts.total++;
+    this.counts.rejected++;
+    this.#observer.onReject(this.#name, reject);
+  }
+
+  onDuplicate(): void {
+    this.counts.total++;
+    this.counts.duplicates++;
+  }
+
+  onNote(note: string): void {
+    this.#observer.onNote(this.#name, note);
+  }
+
+  async onBlockEnd(): Promise<void> {
+    await this.#setup.judgements.resolve();
+    let start = 0;
+    for (const { end, eventId, judgement } of this.#pending) {
+      this.#out.bytes(this.#bodies.buffer, start, end);
+      if (eventId === undefined) {
+        this.#out.text('}\n');
+      } else {
+        const tail = this.#setup.form.tail(eventId, judgement?.member ?? NO_HASH_MEMBER);
+        const isEmptyObject = end - start === 1 && this.#bodies.buffer[start] === OPEN_BRACE;
+        this.#out.text(isEmptyObject ? tail.slice(1) : tail);
+        if (judgement !== undefined) this.#keepMember(judgement);
+      }
+      start = end;
+      if (this.#out.length >= FLUSH_BYTES) await this.#flush();
+    }
+    this.#bodies.clear();
+    this.#pending.length = 0;
+    await this.#setup.memory?.makeRoom();
+    if (this.#setup.signal?.aborted) throw new Interruption('interrupted between two blocks');
+  }
+
+  #note(judgement: Judgement, record: RecordView): void {
+    const { memory } = this.#setup;
+    const isFirst = judgement.records++ === 0;
+    const isRemembered =
+      memory !== undefined && record.eventId === PROCESS_CREATION && judgement.state !== 'placeholder';
+    if (!isFirst && !isRemembered) return;
+    const event = record.decode();
+    if (isFirst) {
+      judgement.image = imageOf(event);
+      judgement.computer = event.computer ?? '';
+    }
+    if (isRemembered) memory.add(judgement.key.hash, event, this.#name);
+  }
+
+  #keepMember(judgement: Judgement): void {
+    if (this.#members === undefined || this.#members.has(judgement)) return;
+    this.#members.set(judgement, judgement.member);
+    if (this.#members.size > MAX_MEMBERS) this.#members = undefined;
+  }
+
+  async #flush(): Promise<void> {
+    await this.#output.write(this.#out.view());
+    this.#out.clear();
+  }
+}
+
+/** The path of the file an event's hash belongs to. */
+function imageOf({ eventId, data }: SysmonEvent): string {
+  if (eventId === PROCESS_CREATION) return data.get('Image') ?? '';
+  return data.get(eventId === 6 || eventId === 7 ? 'ImageLoaded' : 'TargetFilename') ?? '';
+}

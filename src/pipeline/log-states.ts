@@ -1,0 +1,180 @@
+import { createHash } from 'node:crypto';
+import { type FileHandle, open, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { Low } from 'lowdb';
+import { systemCodeOf } from '../errors.js';
+import { jsonFile, makeFolder } from '../storage/json-file.js';
+import { withLock } from '../storage/lock.js';
+import { type LogCounts, noCounts } from './log-reading.js';
+
+/**
+ * What was read of a log and written for it, so that a log that has not changed since is not read again. Kept in the cache folder;
+ * deleting it costs time only.
+ */
+interface LogState {
+  /** The log as it was read. */
+  readonly log: FilePrint;
+  /** The enriched file as it was left. */
+  readonly enriched: FilePrint | null;
+  readonly counts: LogCounts;
+  /** What else the enriched file depends on: events, form, the program's version. */
+  readonly options: string;
+}
+
+/** Enough of a file to notice that it is another, or has grown, shrunk or been written anew. */
+interface FilePrint {
+  readonly sizeBytes: number;
+  readonly modifiedMs: number;
+  /** SHA1 of the first and last bytes. */
+  readonly ends: string;
+}
+
+/** Bytes at either end of a file that its print covers. */
+const END_BYTES = 4096;
+const LOCK = 'logs';
+
+/** The states of all logs of a cache folder, by the place of their enriched file. */
+export class LogStates {
+  readonly #folder: string;
+  readonly #path: string;
+  readonly #onReport: (report: string) => void;
+  readonly #states = new Map<string, LogState>();
+  readonly #changed = new Map<string, LogState>();
+
+  constructor(folder: string, onReport: (report: string) => void) {
+    this.#folder = folder;
+    this.#path = join(folder, 'logs.json');
+    this.#onReport = onReport;
+  }
+
+  async load(): Promise<void> {
+    for (const [path, state] of await this.#read()) this.#states.set(path, state);
+  }
+
+  /** The counts of a log whose enriched file can stay as it is; undefined where it has to be read. */
+  async unchangedCounts(logPath: string, enrichedPath: string, options: string): Promise<LogCounts | undefined> {
+    const state = this.#states.get(resolve(enrichedPath));
+    if (state === undefined || state.options !== options) return undefined;
+    const [log, enriched] = await Promise.all([printOf(logPath), printOf(enrichedPath)]);
+    if (log === undefined || !isSame(log, state.log)) return undefined;
+    const hasSameOutput =
+      state.enriched === null ? enriched === undefined : enriched !== undefined && isSame(enriched, state.enriched);
+    return hasSameOutput ? state.counts : undefined;
+  }
+
+  /** A log's print before it is read, to be handed to `note` after: what changes meanwhile counts as not read. */
+  print(logPath: string): Promise<FilePrint | undefined> {
+    return printOf(logPath);
+  }
+
+  /** Notes that a log was read as `print` shows it, and how its enriched file was left. */
+  async note(print: FilePrint | undefined, enrichedPath: string, counts: LogCounts, options: string): Promise<void> {
+    if (print === undefined) return;
+    const enriched = (await printOf(enrichedPath)) ?? null;
+    this.#changed.set(resolve(enrichedPath), { log: print, enriched, counts, options });
+  }
+
+  /** Writes what was noted; forgets logs whose enriched file is gone. Durable once resolved. Throws StorageError. */
+  async save(): Promise<void> {
+    if (this.#changed.size === 0) return;
+    await makeFolder(this.#folder);
+    await withLock(this.#folder, LOCK, async () => {
+      const states = await this.#read();
+      for (const [path, state] of this.#changed) states.set(path, state);
+      for (const [path, state] of states) {
+        if (state.enriched !== null && !this.#changed.has(path) && !(await exists(path))) states.delete(path);
+      }
+      const document = this.#document();
+      document.data = Object.fromEntries(states);
+      await document.write();
+    });
+  }
+
+  #document(): Low<Record<string, LogState>> {
+    const adapter = jsonFile<Record<string, LogState>>(this.#path, statesFromJson, (copy) =>
+      this.#onReport(`${this.#path} is damaged: set aside as ${copy}; all logs are read again`),
+    );
+    return new Low(adapter, {});
+  }
+
+  async #read(): Promise<Map<string, LogState>> {
+    const document = this.#document();
+    await document.read();
+    return new Map(Object.entries(document.data));
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+function isSame(a: FilePrint, b: FilePrint): boolean {
+  return a.sizeBytes === b.sizeBytes && a.modifiedMs === b.modifiedMs && a.ends === b.ends;
+}
+
+/** The print of a file, undefined where there is none that can be read. */
+async function printOf(path: string): Promise<FilePrint | undefined> {
+  let file: FileHandle;
+  try {
+    file = await open(path, 'r');
+  } catch (error) {
+    if (systemCodeOf(error) !== undefined) return undefined;
+    throw error;
+  }
+  try {
+    const { size, mtimeMs } = await file.stat();
+    const ends = Buffer.alloc(END_BYTES * 2);
+    const head = await file.read(ends, 0, END_BYTES, 0);
+    const tail = await file.read(ends, head.bytesRead, END_BYTES, Math.max(0, size - END_BYTES));
+    const digest = createHash('sha1')
+      .update(ends.subarray(0, head.bytesRead + tail.bytesRead))
+      .digest('hex');
+    return { sizeBytes: size, modifiedMs: mtimeMs, ends: digest };
+  } catch (error) {
+    if (systemCodeOf(error) !== undefined) return undefined;
+    throw error;
+  } finally {
+    await file.close();
+  }
+}
+
+type JsonObject = { readonly [name: string]: unknown };
+
+function isObject(json: unknown): json is JsonObject {
+  return typeof json === 'object' && json !== null && !Array.isArray(json);
+}
+
+function statesFromJson(json: unknown): Record<string, LogState> | undefined {
+  if (!isObject(json)) return undefined;
+  const states: [string, LogState][] = [];
+  for (const [path, value] of Object.entries(json)) {
+    if (!isObject(value) || typeof value['options'] !== 'string') return undefined;
+    const log = printFromJson(value['log']);
+    const enriched = value['enriched'] === null ? null : printFromJson(value['enriched']);
+    const counts = countsFromJson(value['counts']);
+    if (log === undefined || enriched === undefined || counts === undefined) return undefined;
+    states.push([path, { log, enriched, counts, options: value['options'] }]);
+  }
+  return Object.fromEntries(states);
+}
+
+function printFromJson(json: unknown): FilePrint | undefined {
+  if (!isObject(json)) return undefined;
+  const { sizeBytes, modifiedMs, ends } = json;
+  if (typeof sizeBytes !== 'number' || typeof modifiedMs !== 'number' || typeof ends !== 'string') return undefined;
+  return { sizeBytes, modifiedMs, ends };
+}
+
+function countsFromJson(json: unknown): LogCounts | undefined {
+  if (!isObject(json)) return undefined;
+  const counts = noCounts();
+  for (const name of Object.keys(counts) as (keyof LogCounts)[]) {
+    const count = json[name];
+    if (typeof count !== 'number' || !Number.isSafeInteger(count) || count < 0) return undefined;
+    counts[name] = count;
+  }
+  return counts;
+}
