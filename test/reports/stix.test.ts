@@ -76,6 +76,19 @@ describe('the STIX bundle', () => {
     ]);
   });
 
+  test('makes the id of a file of one hash, the first of MD5, SHA-1 and SHA-256', () => {
+    const idOf = (image: string, hashes: object): string | undefined => {
+      const virustotal = { ...member(image, 50), sha1: undefined, md5: undefined, sha256: undefined, ...hashes };
+      return ofType('file', bundleOf(setOf([[creation(image), virustotal]]).summarise())).find(({ hashes }) => hashes)
+        ?.id;
+    };
+    const sha256 = '841a8921140aba50671ebb0770fecc4ee308c4952cfeff8de154ab14eeef4649';
+    expect(idOf('qu\u00eary.dll', { lookup_key: 'sha256', sha256 })).toBe('file--7d1e3a18-89e7-5bc5-be36-9879f5b7f5c8');
+    const md5 = digest('a.exe', 32);
+    const all = { md5, sha1: digest('a.exe', 40), sha256: digest('a.exe', 64) };
+    expect(idOf('a.exe', all)).toBe(idOf('a.exe', { lookup_key: 'md5', md5 }));
+  });
+
   test('is the same at every run, and its statements have other ids once they say something else', () => {
     expect(renderStix(intrusionReport())).toBe(renderStix(intrusionReport()));
     const one = setOf([[creation('a.exe'), member('a.exe', 50)]]).summarise();

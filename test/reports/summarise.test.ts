@@ -101,6 +101,19 @@ describe('findings', () => {
     expect(report.findings).toMatchObject([{ id: sha256, executions: 3 }]);
   });
 
+  test('become one file once an answer says that two hashes are of one', () => {
+    const report = setOf([
+      [creation('a.exe', { host: 'WS-01' }), { ...uncheckedMember('a.exe', 'quota') }],
+      [
+        creation('b.exe', { host: 'WS-02' }),
+        { verdict: 'unchecked', reason: 'quota', lookup_key: 'md5', md5: digest('a.exe', 32) },
+      ],
+      [creation('a.exe', { host: 'WS-02' }), member('a.exe', 50)],
+    ]).summarise();
+    expect(report.files).toBe(1);
+    expect(report.findings).toMatchObject([{ executions: 3, hostCount: 2 }]);
+  });
+
   test('follow the newest answer where records of one file disagree', () => {
     const old = member('a.exe', 0, { checked_at: '2026-03-01T00:00:00.000Z' });
     for (const records of [
