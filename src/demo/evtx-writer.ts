@@ -10,6 +10,8 @@ import { EnrichmentError } from '../errors.js';
 const FILE_HEADER_BYTES = 4096;
 const CHUNK_BYTES = 65_536;
 const CHUNK_HEADER_BYTES = 512;
+/** Windows was never seen to fill a chunk to its last byte, and libevtx loses the record that does. */
+const MAX_RECORDS_END = CHUNK_BYTES - 8;
 const NAME_TABLE = 128;
 const NAME_BUCKETS = 64;
 const TEMPLATE_TABLE = 384;
@@ -144,8 +146,10 @@ export function forwardedRecord(event: EvtxEvent): EvtxXmlRecord {
 
 /** The whole log in memory; for a large one write `evtxHeader` and then `evtxChunks` one by one. */
 export function writeEvtx(records: Iterable<EvtxXmlRecord>): Buffer {
-  const chunks = [...evtxChunks(records)];
-  return Buffer.concat([evtxHeader(chunks.length), ...chunks]);
+  const all = [...records];
+  const chunks = [...evtxChunks(all)];
+  const lastId = all.at(-1)?.id ?? 0n;
+  return Buffer.concat([evtxHeader(chunks.length, lastId + 1n), ...chunks]);
 }
 
 /** The header block of a log of that many chunks, properly closed. */
@@ -510,7 +514,7 @@ class ChunkWriter {
   /** Where the next `byteCount` bytes go. */
   #advance(byteCount: number): number {
     const at = this.#at;
-    if (byteCount > CHUNK_BYTES - at) throw new ChunkFull();
+    if (byteCount > MAX_RECORDS_END - at) throw new ChunkFull();
     this.#at += byteCount;
     return at;
   }

@@ -74,8 +74,6 @@ class InstanceValues {
   readonly types = new Uint8Array(MAX_VALUES);
   readonly starts = new Uint32Array(MAX_VALUES + 1);
   count = 0;
-  /** Behind the last value. */
-  end = 0;
 
   typeOf(index: number): number {
     return index >= 0 && index < this.count ? (this.types[index] ?? NULL_TYPE) : NULL_TYPE;

@@ -54,8 +54,8 @@ for (const [type, byteCount] of [
   FIXED_BYTES[type] = byteCount;
 }
 
-/** Bytes of the types `writeValue` renders whatever they hold; 255 for types that need a closer look. */
-const DIRECT_BYTES = new Uint8Array(256).fill(255);
+/** Bytes of the types `writeValue` renders whatever they hold; -1, which no value has, for types that need a closer look. */
+const DIRECT_BYTES = new Int8Array(256).fill(-1);
 for (const type of [
   INT8_TYPE,
   UINT8_TYPE,
@@ -70,7 +70,7 @@ for (const type of [
   HEX_INT32_TYPE,
   HEX_INT64_TYPE,
 ]) {
-  DIRECT_BYTES[type] = FIXED_BYTES[type] ?? 255;
+  DIRECT_BYTES[type] = FIXED_BYTES[type] ?? -1;
 }
 
 /**

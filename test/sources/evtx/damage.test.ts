@@ -315,7 +315,7 @@ describe('any damage', () => {
         expect(rejects.every(({ code }) => codes.includes(code))).toBe(true);
         expect(events.length + other).toBeLessThanOrEqual(90);
       }),
-      { numRuns: 150 },
+      { numRuns: 80 },
     );
   });
 
