@@ -42,6 +42,7 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
     .option('--force', 'read logs again that have not changed since their enriched file was written')
     .option('--since <time>', 'of folders, only files changed since: 2026-03-04T22:00Z, a day, or 24h')
     .option('--max-lookups <n>', 'ask at most n questions in this run', wholeNumber)
+    .option('--report <list>', 'write reports at the end: html, md, csv, json, stix')
     .option('--events <ids>', 'events that get a verdict: 1,6,7,15,23,26,27,28,29; 1 without')
     .option(
       '--records <form>',
@@ -70,6 +71,19 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
     .addOption(failOn())
     .action(async (what, options) =>
       onStatus(await (await import('./commands/check.js')).runCheck(shell, what, options)),
+    );
+
+  command('report', 'reports from enriched records; asks nothing, sends nothing', [
+    'sysmon-vt report /var/log/sysmon',
+    'sysmon-vt report night1/ night2/            (two folders: what is new in the second)',
+    'sysmon-vt report evidence.evtx.enriched.jsonl --format html,md,stix --out case-4711',
+  ])
+    .argument('<path...>', 'enriched file, or folder that holds some; two folders are compared, the older one first')
+    .option('--format <list>', 'html, md, csv, json, stix; html without')
+    .option('--out <dir>', 'write reports into this folder instead of the present one')
+    .addOption(failOn())
+    .action(async (paths, options) =>
+      onStatus(await (await import('./commands/report.js')).runReport(shell, paths, options)),
     );
 
   command('queue', 'files that wait to be asked, in the order of asking, and why', [

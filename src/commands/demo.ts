@@ -7,6 +7,7 @@ import { fileReport, startStandIn } from '../demo/stand-in.js';
 import { ENRICHED_ENDING } from '../log-paths.js';
 import { runCheck } from './check.js';
 import { runEnrich } from './enrich.js';
+import { runReport } from './report.js';
 import { type CommonOptions, EXIT, type ExitStatus, print, type Shell } from './shell.js';
 
 /** Generous, so that the demo takes seconds; the ledger counts all the same. */
@@ -61,6 +62,8 @@ export async function runDemo(shell: Shell, options: CommonOptions & { readonly 
     await tell(`A generated night on ${names.length} machines, and a stand-in for VirusTotal on this machine.\n\n`);
     await tell(`$ sysmon-vt enrich logs/     (${names.join(', ')})\n`);
     const first = await runEnrich(inner, [logs], common);
+    await tell('\n$ sysmon-vt report logs/\n');
+    await runReport(inner, [logs], { ...common, json: false, out: folder });
     await tell('\n$ sysmon-vt enrich logs/     (again: every answer is in the cache)\n');
     const second = await runEnrich(inner, [logs], { ...common, json: false });
     const worst = night.files.find(({ detections }) => detections > 60);

@@ -18,6 +18,7 @@ import { describeReject, UsageError } from '../errors.js';
 import { HASH_BEARING_EVENTS, PROCESS_CREATION } from '../event.js';
 import { ENRICHED_ENDING, findLogs } from '../log-paths.js';
 import { enrich } from '../pipeline.js';
+import type { ReportFormat } from '../reports/index.js';
 import { outputFile } from '../sinks/enriched-file.js';
 import { RECORD_FORMS } from '../sinks/record-form.js';
 import { streamByteReader } from '../sources/byte-reader.js';
@@ -39,6 +40,7 @@ interface EnrichOptions extends CommonOptions {
   readonly out?: string;
   readonly events?: string;
   readonly records?: string;
+  readonly report?: string;
   readonly offline?: boolean;
   readonly dryRun?: boolean;
   readonly force?: boolean;
@@ -59,6 +61,11 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
       'BAD_USAGE',
       `--records ${options.records}: it takes ${[...RECORD_FORMS.keys()].join(' or ')}`,
     );
+  }
+  const reportFormats =
+    options.report === undefined ? undefined : (await import('../reports/index.js')).parseReportFormats(options.report);
+  if (reportFormats !== undefined && options.dryRun) {
+    throw new UsageError('BAD_USAGE', '--dry-run writes nothing, so there is nothing to --report on');
   }
   const readsStdin = paths.includes('-');
   if (readsStdin && options.json && options.out === undefined) {
@@ -142,6 +149,15 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
       failures,
     };
     const plan = options.dryRun ? planOf(questions, whole.quota, config.limits, options.maxLookups) : undefined;
+    if (reportFormats !== undefined) {
+      const written = [
+        ...found.logs.map(({ enrichedPath }) => enrichedPath),
+        ...(spool === undefined ? [] : [spool.enrichedPath]),
+      ];
+      for (const path of await reportOn(written, reportFormats, options.out ?? '.', shell.signal)) {
+        output.say(`report    ${path}`);
+      }
+    }
     if (options.json) {
       await print(shell.stdout, `${JSON.stringify(plan === undefined ? whole : { ...whole, plan })}\n`);
     } else if (!options.quiet) {
@@ -159,6 +175,26 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
     await spool?.remove();
     await rejects?.abandon();
   }
+}
+
+/** Reports on the enriched files of this run that there are; a log without process creations has none. */
+async function reportOn(
+  enrichedPaths: readonly string[],
+  formats: readonly ReportFormat[],
+  folder: string,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const { readEnrichedSet, writeReports } = await import('./report.js');
+  const there: string[] = [];
+  for (const path of enrichedPaths) if (await exists(path)) there.push(path);
+  return writeReports((await readEnrichedSet(there, signal)).summarise(), formats, folder);
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Reads `--since`: an ISO 8601 time (UTC where it has no zone) or how long ago. Throws UsageError. */
@@ -239,10 +275,6 @@ async function openSpool(outFolder: string | undefined): Promise<Spool> {
 }
 
 async function copyToStdout(shell: Shell, path: string): Promise<void> {
-  const exists = await access(path).then(
-    () => true,
-    () => false,
-  );
-  if (!exists) return;
+  if (!(await exists(path))) return;
   for await (const chunk of createReadStream(path)) await print(shell.stdout, chunk);
 }
