@@ -1,0 +1,292 @@
+import {
+  appendFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { runEnrich } from '../../src/commands/enrich.js';
+import { runQueue } from '../../src/commands/queue.js';
+import { nxlogLine } from '../../src/demo/json-logs.js';
+import { buildNight, type NightFile } from '../../src/demo/night.js';
+import { evtxLog, writeNightLogs } from '../../src/demo/night-logs.js';
+import { fileReport, type StandIn, type StandInOptions, startStandIn } from '../../src/demo/stand-in.js';
+import type { Summary } from '../../src/summary.js';
+import { type FakeClock, selfMovingClock } from '../fakes/clock.js';
+import { type FakeShell, fakeShell } from '../fakes/shell.js';
+
+const KEY = `${'c0ffee'.repeat(10)}abcd`;
+const night = buildNight();
+const fileNamed = (name: string): NightFile => {
+  const file = night.files.find(
+    (candidate) => candidate.name === name && candidate.detections + Number(!candidate.isKnown) > 0,
+  );
+  if (file === undefined) throw new Error(`the night has no ${name}`);
+  return file;
+};
+const dropper = fileNamed('invoice_4711.pdf.exe');
+const impostor = fileNamed('svchost.exe');
+const inventory = fileNamed('inventory.exe');
+
+let root: string;
+let logs: string;
+let clock: FakeClock;
+let standIn: StandIn;
+
+async function start(options: StandInOptions = {}): Promise<void> {
+  standIn = await startStandIn({
+    key: KEY,
+    clock,
+    files: night.files
+      .filter(({ isKnown }) => isKnown)
+      .map(({ sha1, sha256, md5, detections, engines, firstSubmission, lastAnalysis }) =>
+        fileReport({ hashes: { sha1, sha256, md5 }, detections, engines, firstSubmission, lastAnalysis }),
+      ),
+    ...options,
+  });
+}
+
+function shell(env: Readonly<Record<string, string>> = {}): FakeShell {
+  return fakeShell(
+    {
+      VT_API_KEY: KEY,
+      VT_BASE_URL: standIn.baseUrl,
+      CACHE_URL: join(root, 'cache'),
+      VT_REQUESTS_PER_MINUTE: '1000',
+      ...env,
+    },
+    { clock },
+  );
+}
+
+async function oneNight(
+  env = {},
+  options = {},
+): Promise<Summary & { plan?: { to_ask: number; today: number; later: number; days: number } }> {
+  const running = shell(env);
+  await runEnrich(running, [logs], { json: true, ...options });
+  return JSON.parse(running.printed());
+}
+
+const outputs = (): Map<string, string> =>
+  new Map(
+    readdirSync(logs)
+      .filter((name) => name.endsWith('.jsonl') && name.includes('.enriched'))
+      .map((name) => [name, readFileSync(join(logs, name), 'utf8')]),
+  );
+
+function membersOf(sha1: string): Record<string, unknown>[] {
+  return [...outputs().values()].flatMap((text) =>
+    text
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line).virustotal)
+      .filter((member) => member.sha1 === sha1),
+  );
+}
+
+beforeEach(async () => {
+  root = mkdtempSync(join(tmpdir(), 'sysmon-vt-nights-'));
+  logs = join(root, 'logs');
+  mkdirSync(logs);
+  await writeNightLogs(night, logs);
+  clock = selfMovingClock('2026-03-04T07:00:00Z');
+});
+afterEach(async () => {
+  await standIn.close();
+  rmSync(root, { recursive: true });
+});
+
+describe('one night after another', () => {
+  it('does not read a log again that has not changed, and says the same of it', async () => {
+    await start();
+    const first = await oneNight();
+    const written = outputs();
+    const second = await oneNight();
+    expect(second.logs).toEqual({ read: 0, unchanged: 4, skipped: 0, failed: 0 });
+    expect({ ...second.records, ...second.verdicts }).toEqual({ ...first.records, ...first.verdicts });
+    expect(outputs()).toEqual(written);
+    expect((await oneNight({}, { force: true })).logs).toMatchObject({ read: 4, unchanged: 0 });
+    expect(outputs()).toEqual(written);
+  });
+
+  it('brings tomorrow’s answers to yesterday’s records without reading the logs', async () => {
+    await start();
+    await oneNight({}, { maxLookups: 3 });
+    const second = await oneNight();
+    expect(second.logs).toMatchObject({ read: 0, unchanged: 4 });
+    expect(second.hashes.waiting).toBe(0);
+    expect(membersOf(dropper.sha1)).toEqual([expect.objectContaining({ verdict: 'malicious' })]);
+    expect(second.verdicts.unchecked).toBe(0);
+  });
+
+  it('follows changed thresholds without a question', async () => {
+    await start();
+    await oneNight();
+    const asked = standIn.requests.length;
+    const strict = await oneNight({ MALICIOUS_AT: '60' });
+    expect(standIn.requests).toHaveLength(asked);
+    expect(strict.logs.unchanged).toBe(4);
+    expect(membersOf(dropper.sha1)).toEqual([expect.objectContaining({ verdict: 'suspicious', detections: 54 })]);
+  });
+
+  it('reads a log again that grew, shrank, or was replaced, and one whose enriched file was touched or lost', async () => {
+    await start();
+    await oneNight();
+    const json = join(logs, 'WS-DEV-11.winlogbeat.jsonl');
+    appendFileSync(
+      json,
+      night.events
+        .filter(({ eventId }) => eventId === 1)
+        .slice(0, 3)
+        .map(nxlogLine)
+        .join(''),
+    );
+    expect((await oneNight()).logs).toMatchObject({ read: 1, unchanged: 3 });
+    writeFileSync(json, readFileSync(json, 'utf8').split('\n').slice(0, 20).join('\n'));
+    expect((await oneNight()).logs).toMatchObject({ read: 1, unchanged: 3 });
+    const evtx = join(logs, 'DC-01.evtx');
+    const { atime, mtime } = statSync(evtx);
+    const replaced = Buffer.from(
+      evtxLog(night.events.filter(({ computer }) => computer.startsWith('DC-01')).reverse()),
+    );
+    writeFileSync(evtx, replaced);
+    utimesSync(evtx, atime, mtime);
+    expect((await oneNight()).logs.read).toBe(1);
+    rmSync(`${evtx}.enriched.jsonl`);
+    writeFileSync(`${join(logs, 'WS-FIN-03.evtx')}.enriched.jsonl`, '{}\n');
+    expect((await oneNight()).logs).toMatchObject({ read: 2, unchanged: 2 });
+  });
+
+  it('loses only time where its memory is deleted or damaged', async () => {
+    await start();
+    await oneNight();
+    const written = outputs();
+    writeFileSync(join(root, 'cache', 'logs.json'), '{"half');
+    const again = await oneNight();
+    expect(again.logs.read).toBe(4);
+    expect(outputs()).toEqual(written);
+    rmSync(join(root, 'cache', 'sightings'), { recursive: true });
+    rmSync(join(root, 'cache', 'logs.json'));
+    expect((await oneNight()).logs.read).toBe(4);
+    expect(outputs()).toEqual(written);
+  });
+
+  it('takes only files changed since a time with --since', async () => {
+    await start();
+    utimesSync(join(logs, 'DC-01.evtx'), new Date('2026-03-01T00:00:00Z'), new Date('2026-03-01T00:00:00Z'));
+    expect((await oneNight({}, { since: '2026-03-02' })).logs.read).toBe(3);
+    await expect(runEnrich(shell(), [logs], { since: 'yesterday' })).rejects.toThrow('--since yesterday');
+  });
+});
+
+describe('what is asked', () => {
+  it('is the most telling first', async () => {
+    await start();
+    await oneNight({}, { maxLookups: 3 });
+    expect(new Set(standIn.requests.map(({ hash }) => hash).slice(0, 2))).toEqual(
+      new Set([dropper.sha1, impostor.sha1]),
+    );
+  });
+
+  it('is told by a dry run with its price, which writes and asks nothing', async () => {
+    await start();
+    const env = { VT_REQUESTS_PER_DAY: '8', VT_RESERVE_PER_DAY: '2' };
+    const before = readdirSync(logs);
+    const dry = await oneNight({ ...env, VT_API_KEY: '' }, { dryRun: true });
+    expect(dry.plan).toMatchObject({
+      to_ask: night.files.length,
+      today: 6,
+      later: night.files.length - 6,
+      days: Math.ceil((night.files.length - 6) / 6),
+    });
+    expect(standIn.requests).toEqual([]);
+    expect(readdirSync(logs)).toEqual(before);
+    expect(readdirSync(root)).toEqual(['logs']);
+  });
+
+  it('waits in the queue, in the same order, until it is asked', async () => {
+    await start();
+    await oneNight({}, { maxLookups: 2 });
+    const running = shell();
+    await runQueue(running, { json: true });
+    const queue = JSON.parse(running.printed());
+    expect(queue.to_ask).toBe(night.files.length - 2);
+    expect(queue.files[0].reasons.length).toBeGreaterThan(0);
+    await oneNight({}, { maxLookups: 1 });
+    expect(standIn.requests.at(-1)?.hash).toBe(queue.files[0].hash);
+    await oneNight();
+    const empty = shell();
+    await runQueue(empty, {});
+    expect(empty.printed()).toBe('nothing waits\n');
+  });
+});
+
+describe('lists of known files', () => {
+  it('save questions, are counted, and never overrule a bad verdict', async () => {
+    await start();
+    const good = join(root, 'good.txt');
+    writeFileSync(good, `${inventory.sha1}\n${dropper.sha1}\n`);
+    const first = await oneNight({ KNOWN_GOOD: good });
+    expect(standIn.requests.map(({ hash }) => hash)).not.toContain(inventory.sha1);
+    expect(first.hashes.known_good).toBe(2);
+    expect(membersOf(inventory.sha1)[0]).toMatchObject({
+      verdict: 'unchecked',
+      reason: 'known_good',
+      known_good: { source: expect.stringContaining('good') },
+    });
+    await oneNight();
+    const third = await oneNight({ KNOWN_GOOD: good });
+    expect(third.verdicts.malicious).toBe(2);
+    expect(membersOf(dropper.sha1)[0]).toMatchObject({ verdict: 'malicious', detections: 54, known_good: {} });
+  });
+
+  it('name files that are bad without a question', async () => {
+    await start();
+    const bad = join(root, 'bad.txt');
+    writeFileSync(bad, `${inventory.sha1.toUpperCase()}\n`);
+    await oneNight({ KNOWN_BAD: bad });
+    expect(standIn.requests.map(({ hash }) => hash)).not.toContain(inventory.sha1);
+    expect(membersOf(inventory.sha1)[0]).toMatchObject({ verdict: 'malicious', known_bad: {} });
+    expect(membersOf(inventory.sha1)[0]).not.toHaveProperty('detections');
+  });
+});
+
+describe('evidence', () => {
+  it('flags a file that VirusTotal does not know and one host ran', async () => {
+    await start();
+    await oneNight();
+    const scanner = fileNamed('nbtscan64.exe');
+    expect(membersOf(scanner.sha1)).toEqual([expect.objectContaining({ verdict: 'unknown', flags: ['rare_unknown'] })]);
+    expect(membersOf(inventory.sha1)[0]).not.toHaveProperty('flags');
+    expect(membersOf(impostor.sha1)[0]).toMatchObject({ flags: expect.arrayContaining(['renamed']) });
+  });
+
+  it('around a flagged process is written beside its log: ancestors, children, connections, files', async () => {
+    await start();
+    await oneNight();
+    const lines = readFileSync(join(logs, 'WS-FIN-03.evtx.context.jsonl'), 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    const images = lines
+      .filter(({ EventID }) => EventID === 1)
+      .map(({ EventData }) => EventData.Image.split('\\').at(-1));
+    expect(images).toEqual(['OUTLOOK.EXE', 'WINWORD.EXE', 'powershell.exe', 'whoami.exe', 'nbtscan64.exe']);
+    expect(lines.filter(({ EventID }) => EventID === 1).every(({ virustotal }) => virustotal !== undefined)).toBe(true);
+    expect(lines.some(({ EventID, EventData }) => EventID === 3 && EventData.DestinationIp === '203.0.113.77')).toBe(
+      true,
+    );
+    expect(
+      lines.some(({ EventID, EventData }) => EventID === 11 && EventData.TargetFilename.endsWith('nbtscan64.exe')),
+    ).toBe(true);
+    expect(readdirSync(logs)).not.toContain('DC-01.evtx.context.jsonl');
+  });
+});
