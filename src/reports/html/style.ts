@@ -30,7 +30,7 @@ a{color:var(--link);text-underline-offset:.15em}
 .warn{border-left:3px solid var(--suspicious);padding:.1em 0 .1em .8em}
 nav{margin:1.2rem 0 0;padding:.7rem 0;border-top:1px solid var(--line);border-bottom:1px solid var(--line);display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;font-size:.92rem}
 section{margin:36px 0 0}
-code{font:.86em/1.5 var(--mono);unicode-bidi:isolate;white-space:pre-wrap;overflow-wrap:anywhere}
+code{font-family:var(--mono);font-size:.86em;unicode-bidi:isolate;white-space:pre-wrap;overflow-wrap:anywhere}
 .esc{font-style:normal;color:var(--suspicious);border-bottom:1px dotted}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(165px,1fr));gap:12px;margin:28px 0 0;padding:0;list-style:none}
 .tiles li{background:var(--card);border:1px solid var(--line);border-top:3px solid var(--c);border-radius:8px;padding:.7rem .9rem}
@@ -108,6 +108,7 @@ dd ul{margin:0;padding:0;list-style:none}
 .steps time{color:var(--dim);font-variant-numeric:tabular-nums}
 .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:0 2rem}
 .two>*{min-width:0}
+.two p{margin:.6em 0 .3em}
 footer{padding-top:36px;padding-bottom:48px;font-size:.88rem;color:var(--dim)}
 @media (max-width:760px){td:has(>.pill){width:1%}td .pill{white-space:normal;overflow-wrap:normal;border-radius:.5em}.w,#findings :is(th,td):nth-child(n+4){display:none}header,main,footer{padding-left:16px;padding-right:16px}header{padding-top:24px}
 th,td{padding:.45rem .5rem}dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.5rem}
