@@ -1,4 +1,4 @@
-import { createHmac, randomBytes, randomUUID } from 'node:crypto';
+import { createHash, createHmac, randomBytes, randomUUID } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../clock.js';
@@ -107,7 +107,7 @@ export async function openDesk(options: DeskOptions): Promise<Desk> {
     options.onCorrupt(setAsidePath);
   };
   const name = await fingerprint(folder, `${options.host}\n${options.key}`, onCorrupt);
-  const file = jsonFile(join(folder, `${name}.json`), booksFromJson, onCorrupt);
+  const file = jsonFile<Books>(join(folder, `${name}.json`), booksFromJson, onCorrupt);
   const desk = randomUUID();
   const claimed = new Set<string>();
   let waiting: Step[] = [];
@@ -127,7 +127,7 @@ export async function openDesk(options: DeskOptions): Promise<Desk> {
           const stored = (await file.read()) ?? freshBooks();
           let books = withLiveClaims(stored, clock.now());
           for (const step of steps) books = await step.run(books);
-          if (books !== stored || isLost) await file.write(books);
+          if (books !== stored || isLost) await file.write(sealed(books));
           isLost = false;
         });
         for (const step of steps) step.resolve();
@@ -244,13 +244,30 @@ async function readOrMakeSalt(path: string, onCorrupt: (setAsidePath: string) =>
   return salt;
 }
 
+/** Books as they are stored: with a checksum, since a single digit that has changed would still be a count, and a wrong one. */
+interface SealedBooks extends Books {
+  /** Of the ledger. A damaged claim is void, or keeps a file waiting for half an hour: nothing that costs. */
+  readonly checksum: string;
+}
+
+function sealed({ ledger, claims }: Books): SealedBooks {
+  return { ledger, claims, checksum: checksumOf(ledger) };
+}
+
+function checksumOf({ minute, days, months, blocked }: LedgerState): string {
+  // An array, so that no order of members matters.
+  const text = JSON.stringify([minute, days, months, blocked?.window, blocked?.untilMs]);
+  return createHash('sha256').update(text).digest('hex').slice(0, 16);
+}
+
 function booksFromJson(json: unknown): Books | undefined {
   if (typeof json !== 'object' || json === null) return undefined;
-  const { ledger: ledgerJson, claims: claimsJson } = json as { readonly [name: string]: unknown };
+  const { ledger: ledgerJson, claims: claimsJson, checksum } = json as { readonly [name: string]: unknown };
   const ledger = ledgerFromJson(ledgerJson);
   if (ledger === undefined || !Array.isArray(claimsJson) || claimsJson.length > MAX_CLAIMS) return undefined;
   const claims = claimsJson.map(claimFromJson).filter((claim) => claim !== undefined);
-  return claims.length === claimsJson.length ? { ledger, claims } : undefined;
+  if (claims.length < claimsJson.length || checksum !== checksumOf(ledger)) return undefined;
+  return { ledger, claims };
 }
 
 function claimFromJson(json: unknown): Claim | undefined {

@@ -163,6 +163,14 @@ describe('a desk', () => {
     expect(corrupt).toHaveLength(1);
   });
 
+  it('does not take a count for true in which a digit has changed', async () => {
+    const desk = await open();
+    for (let number = 0; number < 3; number++) await desk.admit(hashOf(number), unanswered);
+    await changeBooks((text) => text.replace(/("\d{4}-\d\d-\d\d"),3\]/, '$1,1]'));
+    expect((await desk.usage()).minute.used).toBe((await desk.usage()).minute.limit);
+    expect(corrupt).toHaveLength(1);
+  });
+
   it('whose salt is damaged treats that as damaged books', async () => {
     await (await open()).admit(hashOf(1), unanswered);
     await writeFile(join(folder, 'ledger', 'salt'), '');
