@@ -37,9 +37,11 @@ beforeAll(() => {
 afterAll(() => rmSync(out, { recursive: true }));
 
 describe('the sample logs', () => {
-  it.runIf(process.env['CI'] !== undefined)('are there where they are required', () => {
-    expect(existsSync(join(SAMPLES, 'expected.tsv'))).toBe(true);
-  });
+  if (process.env['CI'] !== undefined) {
+    it('are there where they are required', () => {
+      expect(existsSync(join(SAMPLES, 'expected.tsv'))).toBe(true);
+    });
+  }
 
   it.each(readExpected())(
     '$file: $eid1 process creations, $withSha1 with a SHA1, $uniqueSha1 distinct',

@@ -12,7 +12,7 @@ describe('escapeControls', () => {
 
   it('leaves nothing a terminal obeys', () => {
     fc.assert(
-      fc.property(fc.string({ unit: 'binary' }), (text) => {
+      fc.property(fc.string({ unit: 'binary', maxLength: 40 }), (text) => {
         expect(escapeControls(text)).not.toMatch(/[\p{Cc}\p{Cf}\p{Cs}]/u);
       }),
     );
