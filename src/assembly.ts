@@ -110,12 +110,14 @@ export async function openQuestioner(config: Config, options: AskingOptions): Pr
   const key = config.apiKey?.reveal() ?? '';
   const folder = dataFolder(config);
   // Loaded here and not above: an answer from the cache needs none of it.
-  const [{ openClient }, { openDesk }, { createQuestioner }, { proxyFromEnvironment }] = await Promise.all([
-    import('./virustotal/client.js'),
-    import('./virustotal/desk.js'),
-    import('./virustotal/schedule.js'),
-    import('./virustotal/proxy.js'),
-  ]);
+  const [{ openClient }, { openDesk }, { createQuestioner }, { proxyFromEnvironment }, { openDisclosureLog }] =
+    await Promise.all([
+      import('./virustotal/client.js'),
+      import('./virustotal/desk.js'),
+      import('./virustotal/schedule.js'),
+      import('./virustotal/proxy.js'),
+      import('./disclosure.js'),
+    ]);
   const { cache, clock } = options;
   const proxy = proxyFromEnvironment(config.proxyEnvironment.reveal(), config.baseUrl);
   const client = await openClient({
@@ -136,9 +138,21 @@ export async function openQuestioner(config: Config, options: AskingOptions): Pr
     onCorrupt: (path) =>
       options.say(`the ledger could not be read and was set aside as ${path}; the minute counts as spent`),
   });
+  const disclosed = openDisclosureLog({
+    cacheFolder: folder,
+    host: new URL(config.baseUrl).host,
+    clock,
+    why: options.purpose,
+  });
   const startedAt = clock.now();
   const questioner = await createQuestioner({
-    client,
+    client: {
+      ask: async (hash) => {
+        await disclosed.note(hash);
+        return client.ask(hash);
+      },
+      overallQuotas: () => client.overallQuotas(),
+    },
     desk,
     clock,
     concurrency: config.concurrency,
@@ -170,6 +184,7 @@ export async function openQuestioner(config: Config, options: AskingOptions): Pr
     close: async () => {
       client.close();
       await desk.close();
+      await disclosed.close();
     },
   };
 }

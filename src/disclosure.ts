@@ -1,0 +1,69 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from './clock.js';
+import { makeFolder } from './storage/json-file.js';
+import { storageError } from './storage/storage-error.js';
+
+/** What left this machine: each hash that was asked, when, of whom and why. */
+export interface DisclosureLog {
+  /** Resolves once the line is with the operating system; the request may leave then and not before. Rejects with StorageError. */
+  note(hash: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens the disclosure log of a cache folder: `disclosed/2026-11.jsonl`, a file for each UTC month, one line for each request
+ * (`{"at":…,"hash":…,"host":…,"why":…}`), appended by all processes and never rewritten.
+ * A line is written before its request leaves and survives a kill; a power cut may take the last seconds with it.
+ */
+export function openDisclosureLog(options: {
+  readonly cacheFolder: string;
+  /** Who is asked. */
+  readonly host: string;
+  readonly clock: Clock;
+  /** What all questions of this log's owner are for, e.g. `batch` or `on_demand`. */
+  readonly why: string;
+}): DisclosureLog {
+  const { host, clock, why } = options;
+  const folder = join(options.cacheFolder, 'disclosed');
+  let month = '';
+  let file: Promise<FileHandle> | undefined;
+
+  const fileOf = (now: string): Promise<FileHandle> => {
+    if (file !== undefined && month === now) return file;
+    const before = file;
+    month = now;
+    file = (async () => {
+      await (await before)?.close();
+      await makeFolder(folder);
+      return open(join(folder, `${now}.jsonl`), 'a', 0o600);
+    })();
+    return file;
+  };
+  return {
+    note: async (hash) => {
+      try {
+        const at = clock.now().toISOString();
+        const line = Buffer.from(`${JSON.stringify({ at, hash, host, why })}\n`);
+        // One write for a whole line: appends of several processes do not mix.
+        const { bytesWritten } = await (await fileOf(at.slice(0, 7))).write(line);
+        if (bytesWritten < line.length) throw new Error('the disk is full');
+      } catch (error) {
+        // A file that could not be opened is tried anew the next time.
+        file = undefined;
+        throw storageError('note what is asked', folder, error);
+      }
+    },
+    close: async () => {
+      const opened = file;
+      file = undefined;
+      try {
+        const handle = await opened;
+        await handle?.datasync();
+        await handle?.close();
+      } catch (error) {
+        throw storageError('note what is asked', folder, error);
+      }
+    },
+  };
+}
