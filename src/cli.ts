@@ -1,10 +1,12 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module';
 import process from 'node:process';
+import type { Writable } from 'node:stream';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { systemClock } from './clock.js';
 import { describeError, EXIT, type ExitStatus, type Shell } from './commands/shell.js';
 import { systemCodeOf } from './errors.js';
+import { jsonRunLog } from './run-log.js';
 
 const packageJson: { readonly version: string } = createRequire(import.meta.url)('../package.json');
 
@@ -26,7 +28,8 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
       .option('--json', 'print the outcome as JSON on stdout')
       .option('-q, --quiet', 'say nothing but errors')
       .option('-v, --verbose', 'say more')
-      .option('--env-file <file>', 'read settings from this file instead of the .env files');
+      .option('--env-file <file>', 'read settings from this file instead of the .env files')
+      .addOption(logFormat());
 
   command('enrich', 'read logs, ask VirusTotal about new files, write verdicts next to the records', [
     'sysmon-vt enrich /var/log/sysmon',
@@ -109,7 +112,8 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
       .description(description)
       .exitOverride()
       .option('--json', 'print as JSON')
-      .option('--env-file <file>', 'read settings from this file instead of the .env files');
+      .option('--env-file <file>', 'read settings from this file instead of the .env files')
+      .addOption(logFormat());
   cacheCommand('stats', 'how much is cached').action(async (options) =>
     onStatus(await (await import('./commands/cache.js')).runCacheStats(shell, options)),
   );
@@ -127,6 +131,13 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
     'sysmon-vt quota --json',
   ]).action(async (options) => onStatus(await (await import('./commands/quota.js')).runQuota(shell, options)));
 
+  command('runs', 'past runs: when, how they ended, what they found and asked', [
+    'sysmon-vt runs',
+    'sysmon-vt runs --json --limit 1',
+  ])
+    .option('--limit <n>', 'the newest n; 20 without', wholeNumber)
+    .action(async (options) => onStatus(await (await import('./commands/runs.js')).runRuns(shell, options)));
+
   command(
     'demo',
     'the whole job on generated logs against a stand-in for VirusTotal, in temporary folders; no key needed',
@@ -136,6 +147,10 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
     .action(async (options) => onStatus(await (await import('./commands/demo.js')).runDemo(shell, options)));
 
   return program;
+}
+
+function logFormat(): Option {
+  return new Option('--log-format <format>', 'lines on stderr: text for people, or JSON').choices(['text', 'json']);
 }
 
 function failOn(): Option {
@@ -158,7 +173,7 @@ async function main(): Promise<void> {
       // The second one means it.
       if (signalStatus !== undefined) process.exit(signalStatus);
       signalStatus = status;
-      process.stderr.write('\nsysmon-vt: stopping; what is being written is finished first (again to stop at once)\n');
+      shell.stderr.write('\nsysmon-vt: stopping; what is being written is finished first (again to stop at once)\n');
       interruption.abort();
     });
   }
@@ -167,19 +182,27 @@ async function main(): Promise<void> {
     if (systemCodeOf(error) === 'EPIPE') process.exit(EXIT.done);
     throw error;
   });
+  let runLog: Writable | undefined;
   const shell: Shell = {
     stdin: process.stdin,
     stdout: process.stdout,
-    stderr: process.stderr,
+    get stderr() {
+      return runLog ?? process.stderr;
+    },
     env: process.env,
     isStdoutTerminal: process.stdout.isTTY,
-    isStderrTerminal: process.stderr.isTTY,
+    get isStderrTerminal() {
+      return runLog === undefined && process.stderr.isTTY;
+    },
     clock: systemClock,
     signal: interruption.signal,
   };
   let status: number = EXIT.done;
   const program = buildProgram(shell, (reported) => {
     status = reported;
+  });
+  program.hook('preAction', (_program, command) => {
+    if (command.opts()['logFormat'] === 'json') runLog = jsonRunLog(process.stderr, systemClock);
   });
   try {
     await program.parseAsync(process.argv);
@@ -190,9 +213,10 @@ async function main(): Promise<void> {
     } else {
       const { status: described, text } = describeError(error);
       status = described;
-      process.stderr.write(`${text}\n`);
+      shell.stderr.write(`${text}\n`);
     }
   }
+  runLog?.end();
   process.exitCode = signalStatus ?? status;
 }
 

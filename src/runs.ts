@@ -20,7 +20,7 @@ export interface RunRecord {
   /** ISO 8601 UTC; null where the run died. */
   readonly ended_at: string | null;
   readonly outcome: RunOutcome;
-  /** Null where the run died. */
+  /** Null where the run died or was interrupted. */
   readonly exit_status: number | null;
   readonly logs: Summary['logs'] | null;
   readonly records: Summary['records'] | null;
@@ -35,7 +35,8 @@ export interface RunRecord {
 /** What a run came to, as its command knows it. */
 export interface RunEnd {
   readonly outcome: Exclude<RunOutcome, 'died'>;
-  readonly exitStatus: number;
+  /** Null where it was interrupted: the signal decides. */
+  readonly exitStatus: number | null;
   /** Absent where the run did not come so far. */
   readonly summary?: Summary;
   /** Where there is no summary. */

@@ -4,6 +4,7 @@ import { access, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
+  dataFolder,
   type OpenQuestioner,
   openConfiguredCache,
   openConfiguredSightings,
@@ -14,11 +15,12 @@ import {
   showTermsOnce,
 } from '../assembly.js';
 import { loadConfig, parseDuration } from '../config.js';
-import { describeReject, UsageError } from '../errors.js';
+import { describeReject, EnrichmentError, UsageError } from '../errors.js';
 import { HASH_BEARING_EVENTS, PROCESS_CREATION } from '../event.js';
 import { ENRICHED_ENDING, findLogs } from '../log-paths.js';
 import { enrich } from '../pipeline.js';
 import type { ReportFormat } from '../reports/index.js';
+import { beginRun, type OpenRun, type RunEnd } from '../runs.js';
 import { outputFile } from '../sinks/enriched-file.js';
 import { RECORD_FORMS } from '../sinks/record-form.js';
 import { streamByteReader } from '../sources/byte-reader.js';
@@ -89,8 +91,13 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
   const cache = await openConfiguredCache(config, (report) => output.say(`sysmon-vt: ${report}`));
   let questioner: OpenQuestioner | undefined;
   let lists: Awaited<ReturnType<typeof openKnownLists>> | undefined;
+  let run: OpenRun | undefined;
+  let end: RunEnd = { outcome: 'failed', exitStatus: EXIT.failed };
   try {
     const report = (text: string): void => output.say(`sysmon-vt: ${text}`);
+    if (!options.dryRun) {
+      run = await beginRun({ cacheFolder: dataFolder(config), command: 'enrich', clock: shell.clock, say: report });
+    }
     lists = await openKnownLists(config, report);
     // A dry run asks nothing, but with a key it can tell what the ledger leaves.
     if (!options.offline && (!options.dryRun || config.apiKey !== undefined)) {
@@ -164,9 +171,14 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
       await print(shell.stderr, describeSummary(whole, detected, paletteFor(shell, 'stderr')));
     }
     if (plan !== undefined && !options.json) await print(shell.stdout, describePlan(plan));
-    if (failures.length > 0) return EXIT.failed;
-    const isComplete = whole.hashes.waiting === 0;
-    return isConditionMet(conditions, whole.verdicts, isComplete ? 0 : 1) ? EXIT.conditionHolds : EXIT.done;
+    const isHolding = isConditionMet(conditions, whole.verdicts, whole.hashes.waiting === 0 ? 0 : 1);
+    const status = failures.length > 0 ? EXIT.failed : isHolding ? EXIT.conditionHolds : EXIT.done;
+    if (shell.signal.aborted) end = { outcome: 'interrupted', exitStatus: null, summary: whole };
+    else end = { outcome: failures.length > 0 ? 'failed' : 'done', exitStatus: status, summary: whole };
+    return status;
+  } catch (error) {
+    if (error instanceof EnrichmentError) end = { ...end, failure: { code: error.code, message: error.message } };
+    throw error;
   } finally {
     output.end();
     await questioner?.close();
@@ -174,6 +186,7 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
     await cache.close();
     await spool?.remove();
     await rejects?.abandon();
+    await run?.end(end);
   }
 }
 

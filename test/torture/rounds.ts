@@ -204,6 +204,8 @@ const DISTURBANCES: Readonly<Record<Exclude<Kind, 'clock' | 'full_disk'>, Distur
     await somewhereIn(stage, running);
     running.child.kill('SIGKILL');
     await end(stage, running, [null, 0]);
+    // Killed before there was anything to damage.
+    if (!existsSync(stage.world.cacheFolder)) return CONCURRENCY;
     for (let times = stage.random.int(1, 3); times > 0; times--) damageOneFile(stage);
     return FRESH_FILES;
   },
