@@ -51,6 +51,7 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
       '--records <form>',
       'how records are written: jsonl (as found) or ecs (Elastic Common Schema); jsonl without',
     )
+    .option('--all-events', 'write all other records too, as they are and without a verdict')
     .option('--rejects <file>', 'write records that could not be read to this file, as JSON lines')
     .option('--max-rejects <n>', 'fail (exit 3) if more records than this could not be read', wholeNumber)
     .addOption(failOn())

@@ -42,6 +42,7 @@ interface EnrichOptions extends CommonOptions {
   readonly out?: string;
   readonly events?: string;
   readonly records?: string;
+  readonly allEvents?: boolean;
   readonly report?: string;
   readonly offline?: boolean;
   readonly dryRun?: boolean;
@@ -122,6 +123,7 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
       ...(lists.knownBad === undefined ? {} : { knownBad: lists.knownBad }),
       ...(questioner === undefined ? {} : { questioner }),
       eventIds,
+      isEveryRecordWritten: options.allEvents ?? false,
       form,
       isDryRun: options.dryRun ?? false,
       isForced: options.force ?? false,

@@ -1,7 +1,7 @@
 import { LogError } from '../errors.js';
-import type { RecordReceiver, WantedRecords } from '../event.js';
+import type { RecordReceiver, SysmonEvent, WantedRecords } from '../event.js';
 import type { ByteReader } from './byte-reader.js';
-import { type Columns, readHeader, toRecord } from './csv/columns.js';
+import { type Columns, decodeCells, readHeader, toRecord } from './csv/columns.js';
 import { RowReader } from './csv/rows.js';
 import type { JsonObject } from './json/members.js';
 import { type RecognisedEvent, recognise } from './json/recognise.js';
@@ -9,7 +9,7 @@ import { type LineVisitor, MAX_RECORD_BYTES, readLines } from './lines.js';
 import { asRecordView } from './record-view.js';
 import { SeenRecords } from './seen-records.js';
 import { readSingleRecord } from './text/layouts.js';
-import { decodeRecord, eventIdOf } from './text/record.js';
+import { decodeOtherRecord, decodeRecord, eventIdOf, type TextRecord } from './text/record.js';
 
 /** What parts cells; most tools write commas, Windows the list separator of its language. */
 const DELIMITERS = [',', ';', '\t'] as const;
@@ -188,14 +188,20 @@ class CsvRecords implements LineVisitor {
       return;
     }
     this.#wasLastRowShort = isShort;
-    if (mayBeWanted(this.#columns, row.cells, this.#wanted)) this.#hand(toRecord(this.#columns, row.cells), row.place);
-    else this.#receiver.onOther(1);
+    if (mayBeWanted(this.#columns, row.cells, this.#wanted)) {
+      this.#hand(this.#columns, toRecord(this.#columns, row.cells), row.place);
+    } else if (this.#wanted.isEveryRecordWanted === true) {
+      const record = toRecord(this.#columns, row.cells);
+      this.#passOther(this.#columns, record, this.#find(record));
+    } else {
+      this.#receiver.onOther(1);
+    }
   }
 
-  #hand(record: JsonObject, place: PlacedRow['place']): void {
-    const found = this.#readRaw(record) ?? recognise(record)?.event;
+  #hand(columns: Columns, record: JsonObject, place: PlacedRow['place']): void {
+    const found = this.#find(record);
     if (found === undefined || !this.#wanted.eventIds.has(found.eventId)) {
-      this.#receiver.onOther(1);
+      this.#passOther(columns, record, found);
       return;
     }
     const event = found.decode();
@@ -208,12 +214,33 @@ class CsvRecords implements LineVisitor {
     }
   }
 
-  /** Splunk's column with the whole event: XML, or text in any layout that Splunk was given. */
-  #readRaw(record: JsonObject): Pick<RecognisedEvent, 'eventId' | 'isPerRule' | 'decode'> | undefined {
-    const raw = record['_raw'];
-    if (typeof raw !== 'string') return undefined;
-    const text = raw.trimStart().startsWith('<') ? { xml: raw } : readSingleRecord(raw);
-    const event = text === undefined ? 'other' : decodeRecord(text, this.#wanted);
-    return typeof event === 'string' ? undefined : { eventId: event.eventId, isPerRule: false, decode: () => event };
+  /** Sysmon's event in a row: in Splunk's column with the whole event, else in the columns. */
+  #find(record: JsonObject): FoundEvent | undefined {
+    const raw = rawRecordOf(record);
+    const event = raw === undefined ? 'other' : decodeRecord(raw, this.#wanted.eventIds);
+    if (typeof event === 'string') return recognise(record)?.event;
+    return { eventId: event.eventId, isPerRule: false, decode: () => event };
   }
+
+  #passOther(columns: Columns, record: JsonObject, found: FoundEvent | undefined): void {
+    const other = this.#wanted.isEveryRecordWanted === true ? decodeOther(columns, record, found) : undefined;
+    if (other === undefined) this.#receiver.onOther(1);
+    else this.#receiver.onOtherRecord?.(asRecordView(other));
+  }
+}
+
+type FoundEvent = Pick<RecognisedEvent, 'eventId' | 'isPerRule' | 'decode'>;
+
+/** A row that is none of the wanted events: another one of Sysmon's, or another provider's. Undefined where it has no id. */
+function decodeOther(columns: Columns, record: JsonObject, found: FoundEvent | undefined): SysmonEvent | undefined {
+  if (found !== undefined) return found.decode();
+  const raw = rawRecordOf(record);
+  return (raw && decodeOtherRecord(raw)) ?? decodeCells(columns, record);
+}
+
+/** Splunk's column with the whole event: XML, or text in any layout that Splunk was given. */
+function rawRecordOf(record: JsonObject): TextRecord | undefined {
+  const raw = record['_raw'];
+  if (typeof raw !== 'string') return undefined;
+  return raw.trimStart().startsWith('<') ? { xml: raw } : readSingleRecord(raw);
 }

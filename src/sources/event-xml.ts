@@ -8,19 +8,22 @@ export interface EventXml {
   readonly channel: string | undefined;
   readonly computer: string | undefined;
   readonly timeCreated: string | undefined;
-  /** Values by `Data/@Name`, as Windows renders them; unnamed `Data` is left out. */
+  /** Values by `Data/@Name`, as Windows renders them. */
   readonly data: ReadonlyMap<string, string>;
+  /** What only other providers' events have: unnamed `Data`, joined with `, `, and the elements of UserData by their names. */
+  readonly foreignData: ReadonlyMap<string, string>;
   /** Whether the text ends before its own end tag: the fields are those that were complete. */
   readonly isCut: boolean;
 }
 
 /** The mutable shape of `EventXml` while it is read. */
-type Draft = { -readonly [Member in Exclude<keyof EventXml, 'data' | 'isCut'>]: EventXml[Member] } & {
+type Draft = { -readonly [Member in Exclude<keyof EventXml, 'data' | 'foreignData' | 'isCut'>]: EventXml[Member] } & {
   readonly data: Map<string, string>;
+  readonly foreignData: Map<string, string>;
 };
 
 /** The parts of an event whose children are read. RenderingInfo repeats names of System in the reader's language. */
-type Section = 'System' | 'EventData' | 'other';
+type Section = 'System' | 'EventData' | 'UserData' | 'other';
 
 interface Tag {
   /** Name without namespace prefix. */
@@ -71,6 +74,16 @@ export function asSysmonEvent(event: EventXml): SysmonEvent | undefined {
 }
 
 /**
+ * Any provider's event as a record that is only passed through: fields by the provider's own names. Undefined where it has no id.
+ */
+export function asAnyEvent(event: EventXml): SysmonEvent | undefined {
+  const { eventId, recordId, provider, channel, computer, timeCreated } = event;
+  if (eventId === undefined) return undefined;
+  const data = new Map([...event.data, ...event.foreignData]);
+  return { eventId, recordId, provider, channel, computer, timeCreated, data };
+}
+
+/**
  * Reads the first event in `xml`, leniently: any namespace prefix and quotes, CDATA, unescaped `<` and `&`, characters XML forbids.
  * Entities other than XML's own five stay as they are; a document type is never read. Undefined if there is neither an
  * `Event` nor an `EventData` in it.
@@ -84,6 +97,7 @@ export function readEventXml(xml: string): EventXml | undefined {
     computer: undefined,
     timeCreated: undefined,
     data: new Map(),
+    foreignData: new Map(),
   };
   const repeated = new Set<string>();
   let root: string | undefined;
@@ -142,12 +156,18 @@ export function readEventXml(xml: string): EventXml | undefined {
       position = readSystemChild(xml, tag, event);
       continue;
     }
+    if (section === 'UserData') {
+      const value = leafText(xml, tag);
+      if (value !== undefined) addForeignValue(event.foreignData, tag.name, value);
+      continue;
+    }
     if (tag.name !== 'Data') continue;
     const name = attributeOf(tag.attributes, 'Name');
     const text = tag.isEmpty ? { value: '', end: tag.end } : readText(xml, tag);
     if (text === undefined) break;
     position = text.end;
     if (name !== undefined && name !== '') setValue(name, text.value);
+    else addForeignValue(event.foreignData, tag.name, text.value);
   }
   // Windows writes every field once: a second one comes from a value that was not escaped, and neither can be trusted.
   for (const name of repeated) event.data.delete(name);
@@ -178,7 +198,19 @@ function plainDataAt(
 }
 
 function sectionOf(name: string): Section {
-  return name === 'System' || name === 'EventData' ? name : 'other';
+  return name === 'System' || name === 'EventData' || name === 'UserData' ? name : 'other';
+}
+
+/** The text of an element that has no elements in it; undefined for any other. */
+function leafText(xml: string, tag: Tag): string | undefined {
+  if (tag.isEmpty) return '';
+  const end = xml.indexOf('<', tag.end);
+  return end >= 0 && xml.startsWith(`</${tag.qualifiedName}`, end) ? unescapeXml(xml.slice(tag.end, end)) : undefined;
+}
+
+function addForeignValue(data: Map<string, string>, name: string, value: string): void {
+  const earlier = data.get(name);
+  data.set(name, earlier === undefined ? value : `${earlier}, ${value}`);
 }
 
 /** Takes one child of System over; returns where to read on. */

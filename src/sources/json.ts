@@ -48,6 +48,7 @@ const MAX_SIGN_BYTES = 64 * 1024;
 /** Takes the values of one log and hands on what is Sysmon's. */
 class JsonSource implements ValueVisitor {
   readonly #wantedIds: ReadonlySet<number>;
+  readonly #isEveryRecordWanted: boolean;
   readonly #receiver: RecordReceiver;
   readonly #parsesEveryLine: boolean;
   readonly #layouts = new Layouts();
@@ -59,8 +60,10 @@ class JsonSource implements ValueVisitor {
 
   constructor(wanted: WantedRecords, receiver: RecordReceiver, parsesEveryLine: boolean) {
     this.#wantedIds = wanted.eventIds;
+    this.#isEveryRecordWanted = wanted.isEveryRecordWanted ?? false;
     this.#receiver = receiver;
-    this.#parsesEveryLine = parsesEveryLine;
+    // What is handed over has to be JSON as a whole, and without a verdict of an earlier run.
+    this.#parsesEveryLine = parsesEveryLine || this.#isEveryRecordWanted;
   }
 
   /** Whether there was something, and none of it a JSON value. */
@@ -121,7 +124,7 @@ class JsonSource implements ValueVisitor {
     if (recognition?.idPath !== undefined) this.#layouts.learn(bytes, record, recognition.idPath);
     const event = recognition?.event;
     if (event === undefined || !this.#wantedIds.has(event.eventId)) {
-      if (recognition !== undefined || !isBulkAction(record)) this.#others += 1;
+      if (recognition !== undefined || !isBulkAction(record)) this.#passOther(bytes, record);
       return;
     }
     if (event.isPerRule && this.#wasSeen(event.decode())) {
@@ -129,6 +132,11 @@ class JsonSource implements ValueVisitor {
       return;
     }
     this.#receiver.onEvent(new JsonRecord(bytes, record, event));
+  }
+
+  #passOther(bytes: Buffer, record: JsonObject): void {
+    if (this.#isEveryRecordWanted) this.#receiver.onOtherRecord?.(new JsonObjectView(bytes, record));
+    else this.#others += 1;
   }
 
   #wasSeen({ computer = '', channel = '', recordId }: SysmonEvent): boolean {
@@ -142,26 +150,34 @@ class JsonSource implements ValueVisitor {
   }
 }
 
-/** A record as it stands in the log's buffer. */
-class JsonRecord implements RecordView {
-  readonly eventId: number;
+/** An object as it stands in the log's buffer. */
+class JsonObjectView implements Pick<RecordView, 'writeBody'> {
   readonly #bytes: Buffer;
   readonly #record: JsonObject;
+
+  constructor(bytes: Buffer, record: JsonObject) {
+    this.#bytes = bytes;
+    this.#record = record;
+  }
+
+  writeBody(out: ByteWriter): void {
+    writeObjectBody(this.#bytes, Object.hasOwn(this.#record, VERDICT_MEMBER), out);
+  }
+}
+
+/** An object that is one of Sysmon's events. */
+class JsonRecord extends JsonObjectView implements RecordView {
+  readonly eventId: number;
   readonly #event: RecognisedEvent;
 
   constructor(bytes: Buffer, record: JsonObject, event: RecognisedEvent) {
+    super(bytes, record);
     this.eventId = event.eventId;
-    this.#bytes = bytes;
-    this.#record = record;
     this.#event = event;
   }
 
   get hashes(): FileHashes {
     return this.#event.hashes();
-  }
-
-  writeBody(out: ByteWriter): void {
-    writeObjectBody(this.#bytes, Object.hasOwn(this.#record, VERDICT_MEMBER), out);
   }
 
   decode(): SysmonEvent {

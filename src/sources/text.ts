@@ -5,7 +5,7 @@ import type { ByteReader } from './byte-reader.js';
 import { type LineVisitor, MAX_RECORD_BYTES, readLines } from './lines.js';
 import { asRecordView, fileHashesOf } from './record-view.js';
 import { findLayout, type TextLayout } from './text/layouts.js';
-import { decodeRecord } from './text/record.js';
+import { decodeOtherRecord, decodeRecord, type TextRecord } from './text/record.js';
 
 /**
  * Whether a log that starts with these bytes of UTF-8 is text `readText` can read: a record in one of its layouts starts in it, before
@@ -97,6 +97,12 @@ class TextRecords implements LineVisitor {
     this.#count++;
   }
 
+  #passOther(record: TextRecord): void {
+    const other = this.#wanted.isEveryRecordWanted === true ? decodeOtherRecord(record) : undefined;
+    if (other === undefined) this.#receiver.onOther(1);
+    else this.#receiver.onOtherRecord?.(asRecordView(other));
+  }
+
   #rejectAsTooLarge(): void {
     this.#lines = undefined;
     this.#receiver.onReject({
@@ -109,11 +115,12 @@ class TextRecords implements LineVisitor {
 
   #flush(isLast: boolean): void {
     if (this.#layout === undefined || this.#lines === undefined) return;
-    const decoded = decodeRecord(this.#layout.read(this.#lines), this.#wanted);
+    const record = this.#layout.read(this.#lines);
+    const decoded = decodeRecord(record, this.#wanted.eventIds);
     this.#lines = undefined;
     const place = { record: String(this.#count), offset: this.#offset };
     if (decoded === 'other') {
-      this.#receiver.onOther(1);
+      this.#passOther(record);
     } else if (decoded === 'unreadable') {
       this.#receiver.onReject({
         code: 'BAD_RECORD',

@@ -1,6 +1,6 @@
 import { PROCESS_CREATION, type RecordReceiver, type WantedRecords } from '../event.js';
 import type { ByteReader } from './byte-reader.js';
-import { asSysmonEvent, type EventXml, readEventXml } from './event-xml.js';
+import { asAnyEvent, asSysmonEvent, type EventXml, readEventXml } from './event-xml.js';
 import { asRecordView } from './record-view.js';
 
 /** Longest `<Event>` that is held: a value of Sysmon's has at most 32 Ki characters, an event a few of them. */
@@ -128,8 +128,9 @@ class XmlLog {
 
   #readEvent(bytes: Buffer, frame: EventFrame, offset: number): void {
     this.#eventCount += 1;
-    const eventId = peekEventId(bytes.subarray(frame.start, frame.end));
-    if (eventId !== undefined && !this.#wanted.eventIds.has(eventId)) {
+    const { eventIds, isEveryRecordWanted = false } = this.#wanted;
+    const eventId = isEveryRecordWanted ? undefined : peekEventId(bytes.subarray(frame.start, frame.end));
+    if (eventId !== undefined && !eventIds.has(eventId)) {
       this.#receiver.onOther(1);
       return;
     }
@@ -140,11 +141,17 @@ class XmlLog {
       return;
     }
     const sysmonEvent = asSysmonEvent(event);
-    if (sysmonEvent !== undefined && this.#wanted.eventIds.has(sysmonEvent.eventId)) {
+    if (sysmonEvent !== undefined && eventIds.has(sysmonEvent.eventId)) {
       if (frame.isCut) this.#cutCount += 1;
       this.#receiver.onEvent(asRecordView(sysmonEvent));
-    } else if (event.eventId === undefined) {
+      return;
+    }
+    const other = asAnyEvent(event);
+    if (other === undefined) {
       this.#receiver.onReject({ code: 'BAD_RECORD', message: 'event has no readable EventID', record, offset });
+    } else if (isEveryRecordWanted) {
+      if (frame.isCut) this.#cutCount += 1;
+      this.#receiver.onOtherRecord?.(asRecordView(other));
     } else {
       this.#receiver.onOther(1);
     }

@@ -1,6 +1,12 @@
 import { ByteWriter } from '../../src/byte-writer.js';
 import type { Reject } from '../../src/errors.js';
-import { PROCESS_CREATION, type RecordReceiver, type SysmonEvent, type WantedRecords } from '../../src/event.js';
+import {
+  PROCESS_CREATION,
+  type RecordReceiver,
+  type RecordView,
+  type SysmonEvent,
+  type WantedRecords,
+} from '../../src/event.js';
 import type { FileHashes } from '../../src/hash.js';
 import { type ByteReader, streamByteReader } from '../../src/sources/byte-reader.js';
 
@@ -11,6 +17,8 @@ export interface Reading {
   readonly hashes: readonly FileHashes[];
   /** Each event as it would be written, closed. */
   readonly bodies: readonly string[];
+  /** All records handed over, wanted or not, in order, closed. */
+  readonly handedOver: readonly string[];
   readonly others: number;
   readonly rejects: readonly Reject[];
   readonly duplicates: number;
@@ -23,14 +31,19 @@ type ReadLog = (reader: ByteReader, wanted: WantedRecords, receiver: RecordRecei
 export async function readAll(
   read: ReadLog,
   log: string | Buffer,
-  options: { readonly eventIds?: readonly number[]; readonly chunkBytes?: number } = {},
+  options: {
+    readonly eventIds?: readonly number[];
+    readonly chunkBytes?: number;
+    readonly isEveryRecordWanted?: boolean;
+  } = {},
 ): Promise<Reading> {
   const bytes = typeof log === 'string' ? Buffer.from(log) : log;
-  const { eventIds = [PROCESS_CREATION], chunkBytes = 64 * 1024 } = options;
+  const { eventIds = [PROCESS_CREATION], chunkBytes = 64 * 1024, isEveryRecordWanted = false } = options;
   const reading = {
     events: [] as SysmonEvent[],
     hashes: [] as FileHashes[],
     bodies: [] as string[],
+    handedOver: [] as string[],
     others: 0,
     rejects: [] as Reject[],
     duplicates: 0,
@@ -38,14 +51,17 @@ export async function readAll(
   };
   await read(
     streamByteReader(chunksOf(bytes, chunkBytes)),
-    { eventIds: new Set(eventIds) },
+    { eventIds: new Set(eventIds), isEveryRecordWanted },
     {
       onEvent: (record) => {
-        const out = new ByteWriter();
-        record.writeBody(out);
+        const body = bodyOf(record);
         reading.events.push(record.decode());
         reading.hashes.push(record.hashes);
-        reading.bodies.push(`${out.view().toString('utf8')}}`);
+        reading.bodies.push(body);
+        reading.handedOver.push(body);
+      },
+      onOtherRecord: (record) => {
+        reading.handedOver.push(bodyOf(record));
       },
       onOther: (count) => {
         reading.others += count;
@@ -63,6 +79,12 @@ export async function readAll(
     },
   );
   return reading;
+}
+
+function bodyOf(record: Pick<RecordView, 'writeBody'>): string {
+  const out = new ByteWriter();
+  record.writeBody(out);
+  return `${out.view().toString('utf8')}}`;
 }
 
 async function* chunksOf(bytes: Buffer, chunkBytes: number): AsyncGenerator<Buffer> {

@@ -1,6 +1,7 @@
-import { PROCESS_CREATION } from '../../event.js';
+import { PROCESS_CREATION, type SysmonEvent } from '../../event.js';
+import { FLAT } from '../json/dialects.js';
 import { fieldsOf } from '../json/event-data.js';
-import type { JsonObject } from '../json/members.js';
+import { idAt, isObject, type JsonObject, textAt } from '../json/members.js';
 import { isMessageTitle } from '../message.js';
 
 /** The columns of a log: what each is called as a member of a record. */
@@ -101,6 +102,28 @@ export function toRecord(columns: Columns, row: readonly string[]): JsonObject {
     record[member] ??= readCell(member, cell);
   }
   return record;
+}
+
+/** Another provider's event in a row: every cell that is not empty is a field by its column's name. Undefined where no column has an id. */
+export function decodeCells({ members, eventIds }: Columns, record: JsonObject): SysmonEvent | undefined {
+  const eventId = idAt(
+    record,
+    eventIds.map((column) => [members[column] ?? '']),
+  );
+  if (eventId === undefined) return undefined;
+  const cells = Object.entries(record).flatMap(([name, cell]) =>
+    isObject(cell) ? Object.entries(cell) : [[name, cell]],
+  );
+  return {
+    eventId,
+    recordId: textAt(record, FLAT.recordId),
+    provider: textAt(record, FLAT.provider),
+    channel: textAt(record, FLAT.channel),
+    computer: textAt(record, FLAT.computer),
+    // Columns have times of the exporting machine's zone.
+    timeCreated: undefined,
+    data: new Map(cells.map(([name, cell]) => [String(name), String(cell)])),
+  };
 }
 
 function isEventViewerRow(header: readonly string[], row: readonly string[]): boolean {

@@ -2,11 +2,11 @@ import { crc32 } from 'node:zlib';
 import type { ByteWriter } from '../../byte-writer.js';
 import { writeCanonicalBody } from '../../canonical.js';
 import type { ErrorCode } from '../../errors.js';
-import type { RecordReceiver, RecordView, SysmonEvent } from '../../event.js';
+import type { RecordReceiver, RecordView, SysmonEvent, WantedRecords } from '../../event.js';
 import type { FileHashes } from '../../hash.js';
 import { CHUNK_HEADER_BYTES, type Chunk } from './binxml.js';
 import { Damage } from './damage.js';
-import { decodeEvent } from './decode.js';
+import { decodeAnyEvent, decodeEvent } from './decode.js';
 import { hashesOf } from './hashes.js';
 import type { TemplateRecord } from './template-record.js';
 
@@ -73,14 +73,16 @@ export class ChunkReader {
   readonly wrongDataChecksums = new Places();
   readonly wrongSizeCopies = new Places();
   readonly #eventIds: ReadonlySet<number>;
+  readonly #isEveryRecordWanted: boolean;
   readonly #receiver: RecordReceiver;
   readonly #templateRecord: TemplateRecord | undefined;
   /** Records of the chunk at hand that are not wanted. */
   #others = 0;
 
   /** Without a `templateRecord` every record is decoded the plain way. */
-  constructor(eventIds: ReadonlySet<number>, receiver: RecordReceiver, templateRecord: TemplateRecord | undefined) {
-    this.#eventIds = eventIds;
+  constructor(wanted: WantedRecords, receiver: RecordReceiver, templateRecord: TemplateRecord | undefined) {
+    this.#eventIds = wanted.eventIds;
+    this.#isEveryRecordWanted = wanted.isEveryRecordWanted ?? false;
     this.#receiver = receiver;
     this.#templateRecord = templateRecord;
   }
@@ -152,16 +154,21 @@ export class ChunkReader {
     const isSizeSure = view.getUint32(end - RECORD_TAIL_BYTES, true) === size;
     if (!isSizeSure) this.wrongSizeCopies.add(offset + at);
     let record: RecordView | undefined;
+    let other: RecordView | undefined;
     try {
       record = this.#decode(chunk, at + RECORD_HEAD_BYTES, end - RECORD_TAIL_BYTES);
+      if (record === undefined && this.#isEveryRecordWanted) {
+        other = this.#decodeOther(chunk, at + RECORD_HEAD_BYTES, end - RECORD_TAIL_BYTES);
+      }
     } catch (error) {
       if (!(error instanceof Damage)) throw error;
       this.#reject(error.code, error.detail, offset + at, recordId(view, at));
       // Of two sizes that differ either may be the wrong one.
       return isSizeSure ? end : nextRecord(chunk, at + RECORD_ALIGNMENT);
     }
-    if (record === undefined) this.#others++;
-    else this.#receiver.onEvent(record);
+    if (record !== undefined) this.#receiver.onEvent(record);
+    else if (other !== undefined) this.#receiver.onOtherRecord?.(other);
+    else this.#others++;
     return end;
   }
 
@@ -174,6 +181,13 @@ export class ChunkReader {
     }
     const event = decodeEvent(chunk, start, end, this.#eventIds);
     return event === undefined ? undefined : new DecodedRecord(event);
+  }
+
+  /** A record that is known not to be a wanted event: another one of Sysmon's, or another provider's. */
+  #decodeOther(chunk: Chunk, start: number, end: number): RecordView {
+    const planned = this.#templateRecord;
+    if (planned?.read(chunk, start, end) === 'wanted') return planned;
+    return new DecodedRecord(decodeAnyEvent(chunk, start, end));
   }
 
   #reject(code: ErrorCode, message: string, offset: number, record?: string): void {

@@ -44,21 +44,50 @@ export function decodeEvent(
   end: number,
   eventIds?: ReadonlySet<number>,
 ): SysmonEvent | undefined {
-  const reading: Reading = { chunk, textUnitsLeft: MAX_TEXT_UNITS, stepsLeft: MAX_STEPS };
-  const event = parseFragment(chunk, start, end).find(({ element }) => element.name === 'Event');
-  if (event === undefined) throw new Damage('BAD_RECORD', 'no Event element');
+  const reading = startReading(chunk);
+  const event = eventAt(chunk, start, end);
   const system = systemOf(event);
   if (!isFromSysmon(reading, system)) return undefined;
   const eventId = parseEventId(systemText(reading, system, 'EventID'));
   if (eventIds !== undefined && !eventIds.has(eventId)) return undefined;
+  return { eventId, ...originOf(reading, system), data: dataOf(reading, event) };
+}
+
+/**
+ * Decodes an event of any provider: fields by the provider's own names, those of UserData too; values without a name stand under that
+ * of their element. Raises Damage.
+ */
+export function decodeAnyEvent(chunk: Chunk, start: number, end: number): SysmonEvent {
+  const reading = startReading(chunk);
+  const event = eventAt(chunk, start, end);
+  const system = systemOf(event);
+  const eventId = parseEventId(systemText(reading, system, 'EventID'));
+  const origin = originOf(reading, system);
+  const data = dataOf(reading, event);
+  for (const root of childrenOf(reading, event)) {
+    if (root.element.name !== 'UserData' || isLeftOut(root.element, root.values)) continue;
+    for (const holder of childrenOf(reading, root)) addFields(reading, holder, data);
+  }
+  return { eventId, ...origin, data };
+}
+
+function startReading(chunk: Chunk): Reading {
+  return { chunk, textUnitsLeft: MAX_TEXT_UNITS, stepsLeft: MAX_STEPS };
+}
+
+function eventAt(chunk: Chunk, start: number, end: number): Root {
+  const event = parseFragment(chunk, start, end).find(({ element }) => element.name === 'Event');
+  if (event === undefined) throw new Damage('BAD_RECORD', 'no Event element');
+  return event;
+}
+
+function originOf(reading: Reading, system: Root): Omit<SysmonEvent, 'eventId' | 'data'> {
   return {
-    eventId,
     recordId: systemText(reading, system, 'EventRecordID'),
     provider: systemText(reading, system, 'Provider', 'Name'),
     channel: systemText(reading, system, 'Channel'),
     computer: systemText(reading, system, 'Computer'),
     timeCreated: systemText(reading, system, 'TimeCreated', 'SystemTime'),
-    data: dataOf(reading, event),
   };
 }
 
@@ -71,7 +100,7 @@ function parseEventId(text: string | undefined): number {
 
 /**
  * The child elements of a root, with those that come as nested values, each with the values it refers to. Nested values are
- * opened for the children of Event and of EventData only, so nesting needs no further limit.
+ * opened for the children of Event and of what holds its fields only, so nesting needs no further limit.
  */
 function childrenOf(reading: Reading, { element, values }: Root): Root[] {
   const children: Root[] = [];
@@ -130,18 +159,22 @@ function dataOf(reading: Reading, event: Root): Map<string, string> {
   for (const root of childrenOf(reading, event)) {
     // What else is there, above all RenderingInfo, says the same in the language of the sender.
     if (root.element.name !== 'EventData' || isLeftOut(root.element, root.values)) continue;
-    for (const { element, values } of childrenOf(reading, root)) {
-      if (isLeftOut(element, values)) continue;
-      const text = textOf(reading, element.content, values);
-      if (text === undefined) continue;
-      const attribute = element.attributes.find(({ name }) => name === 'Name');
-      const name = attribute && textOf(reading, attribute.content, values);
-      const field = name ?? element.name;
-      const earlier = data.get(field);
-      data.set(field, earlier === undefined ? text : `${earlier}, ${text}`);
-    }
+    addFields(reading, root, data);
   }
   return data;
+}
+
+function addFields(reading: Reading, holder: Root, data: Map<string, string>): void {
+  for (const { element, values } of childrenOf(reading, holder)) {
+    if (isLeftOut(element, values)) continue;
+    const text = textOf(reading, element.content, values);
+    if (text === undefined) continue;
+    const attribute = element.attributes.find(({ name }) => name === 'Name');
+    const name = attribute && textOf(reading, attribute.content, values);
+    const field = name ?? element.name;
+    const earlier = data.get(field);
+    data.set(field, earlier === undefined ? text : `${earlier}, ${text}`);
+  }
 }
 
 function isLeftOut({ dependency }: Element, values: Values | undefined): boolean {

@@ -41,8 +41,8 @@ function startsWith(bytes: Buffer, magic: Buffer): boolean {
 }
 
 /**
- * Reads a Windows event log. Wanted events of Sysmon go to the receiver one by one, all other records as counts; a block is a
- * chunk. Damage costs the record or the chunk it is in and is told through `onReject` and `onNote`.
+ * Reads a Windows event log. Wanted events of Sysmon go to the receiver one by one, all other records as counts unless every record is
+ * wanted; a block is a chunk. Damage costs the record or the chunk it is in and is told through `onReject` and `onNote`.
  * Rejects only where the reader or the receiver does.
  */
 export async function readEvtx(
@@ -52,7 +52,7 @@ export async function readEvtx(
   options: EvtxOptions = {},
 ): Promise<void> {
   const templateRecord = options.plans === false ? undefined : new TemplateRecord(sharedPlans);
-  const log = new LogReader(new ChunkReader(wanted.eventIds, receiver, templateRecord), receiver);
+  const log = new LogReader(new ChunkReader(wanted, receiver, templateRecord), receiver);
   const buffer = Buffer.allocUnsafe(CHUNKS_PER_READ * CHUNK_BYTES);
   const chunks = Array.from({ length: CHUNKS_PER_READ }, (_, position) => {
     return new Chunk(buffer.subarray(position * CHUNK_BYTES, (position + 1) * CHUNK_BYTES));

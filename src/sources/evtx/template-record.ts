@@ -119,8 +119,8 @@ export class TemplateRecord implements RecordView {
     this.#usedOffsets.length = 0;
   }
 
-  /** Reads the record whose binary XML is at `[start, end)` of the chunk. */
-  read(chunk: Chunk, start: number, end: number, eventIds: ReadonlySet<number>): Outcome {
+  /** Reads the record whose binary XML is at `[start, end)` of the chunk. Without `eventIds` every event of Sysmon's is wanted. */
+  read(chunk: Chunk, start: number, end: number, eventIds?: ReadonlySet<number>): Outcome {
     this.#chunk = chunk;
     const { view } = chunk;
     const head = start + FRAGMENT_HEADER_BYTES;
@@ -131,7 +131,7 @@ export class TemplateRecord implements RecordView {
     if (eventId === undefined) return 'unplanned';
     const isFromSysmon = this.#isFromSysmon(event);
     if (isFromSysmon === undefined) return 'unplanned';
-    if (!isFromSysmon || !eventIds.has(eventId)) return 'other';
+    if (!isFromSysmon || eventIds?.has(eventId) === false) return 'other';
     if (!this.#isSystemDirect(event)) return 'unplanned';
     const data = this.#readData(event.dataIndex);
     if (data === undefined) return 'unplanned';

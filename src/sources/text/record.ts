@@ -1,5 +1,5 @@
-import { isSysmonProvider, PROCESS_CREATION, type SysmonEvent, type WantedRecords } from '../../event.js';
-import { asSysmonEvent, readEventXml } from '../event-xml.js';
+import { isSysmonProvider, PROCESS_CREATION, type SysmonEvent } from '../../event.js';
+import { asAnyEvent, asSysmonEvent, readEventXml } from '../event-xml.js';
 import { parseMessage, type RenderedEvent } from '../message.js';
 
 /** What one record of a text log says, before it is known who wrote it. What the log does not say is undefined. */
@@ -21,16 +21,36 @@ export type DecodedRecord = SysmonEvent | 'other' | 'unreadable';
 
 const SYSMON_CHANNEL = /^(?:Sysmon|(?:Microsoft-Windows|Linux)-Sysmon\/Operational)$/i;
 
-/** The event a record stands for: its XML where that is whole and tells of the same process, else its message. */
-export function decodeRecord(record: TextRecord, wanted: WantedRecords): DecodedRecord {
+/**
+ * The event a record stands for: its XML where that is whole and tells of the same process, else its message. Without `eventIds` every
+ * event of Sysmon's is wanted.
+ */
+export function decodeRecord(record: TextRecord, eventIds?: ReadonlySet<number>): DecodedRecord {
   const isSysmons = isKnownSysmons(record);
-  if (isSysmons === false || (record.eventId !== undefined && !wanted.eventIds.has(record.eventId))) return 'other';
+  if (isSysmons === false || (record.eventId !== undefined && eventIds?.has(record.eventId) === false)) return 'other';
   const rendered = parseRecordMessage(record, isSysmons === true);
   const event = readXml(record, rendered) ?? (rendered && readMessage(record, rendered, isSysmons === true));
   if (event === undefined) {
     return isSysmons === true && record.eventId !== undefined ? 'unreadable' : 'other';
   }
-  return wanted.eventIds.has(event.eventId) ? event : 'other';
+  return eventIds?.has(event.eventId) === false ? 'other' : event;
+}
+
+/**
+ * A record that is none of the wanted events, as far as it can be told: another event of Sysmon's, the XML of another provider's, or its
+ * headings with `Message` as its only field. Undefined where not even its id is there.
+ */
+export function decodeOtherRecord(record: TextRecord): SysmonEvent | undefined {
+  const sysmons = decodeRecord(record);
+  if (typeof sysmons !== 'string') return sysmons;
+  const xml = record.xml === undefined ? undefined : readEventXml(record.xml);
+  const event = xml === undefined || xml.isCut ? undefined : asAnyEvent(xml);
+  if (event !== undefined) return event;
+  const { eventId, recordId, provider, channel, computer, timeCreated, message = '' } = record;
+  if (eventId === undefined) return undefined;
+  const text = message.trim();
+  const data = new Map(text === '' ? [] : [['Message', text] as const]);
+  return { eventId, recordId, provider, channel, computer, timeCreated, data };
 }
 
 /** The number of an event as text, or undefined if it is none. */
