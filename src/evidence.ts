@@ -54,12 +54,12 @@ type GrowingEvidence = Mutable<Omit<FileEvidence, ListName>> & { readonly [Name 
 /** The lists of samples: how many values, how long, and the order in which values are kept when there are more. */
 const LISTS = {
   hostNames: { limit: MAX_HOST_NAMES, maxLength: MAX_NAME_LENGTH, rank: () => 0 },
-  images: { limit: MAX_IMAGES, maxLength: MAX_PATH_LENGTH, rank: rankImage },
-  parents: { limit: MAX_PARENTS, maxLength: MAX_PATH_LENGTH, rank: rankParent },
+  images: { limit: MAX_IMAGES, maxLength: MAX_PATH_LENGTH, rank: remembered(rankImage) },
+  parents: { limit: MAX_PARENTS, maxLength: MAX_PATH_LENGTH, rank: remembered(rankParent) },
   users: { limit: MAX_USERS, maxLength: MAX_NAME_LENGTH, rank: () => 0 },
   integrityLevels: { limit: 6, maxLength: MAX_NAME_LENGTH, rank: () => 0 },
-  commandLines: { limit: MAX_COMMAND_LINES, maxLength: MAX_COMMAND_LENGTH, rank: rankCommandLine },
-  parentCommandLines: { limit: MAX_COMMAND_LINES, maxLength: MAX_COMMAND_LENGTH, rank: rankCommandLine },
+  commandLines: { limit: MAX_COMMAND_LINES, maxLength: MAX_COMMAND_LENGTH, rank: remembered(rankCommandLine) },
+  parentCommandLines: { limit: MAX_COMMAND_LINES, maxLength: MAX_COMMAND_LENGTH, rank: remembered(rankCommandLine) },
   logs: { limit: MAX_LOGS, maxLength: MAX_PATH_LENGTH, rank: () => 0 },
 } as const;
 
@@ -226,6 +226,22 @@ function keep(evidence: GrowingEvidence, name: ListName, value: string | undefin
   list.splice(place, 0, text);
   if (list.length > limit) list.pop();
   return true;
+}
+
+/** Ranks that are remembered per kind of text. */
+const MAX_RANKS = 4096;
+
+/** The same ranks, worked out once for a text that comes again: every new text is compared with the same few that are kept. */
+function remembered(rank: (text: string) => number): (text: string) => number {
+  const ranks = new Map<string, number>();
+  return (text) => {
+    const known = ranks.get(text);
+    if (known !== undefined) return known;
+    if (ranks.size >= MAX_RANKS) ranks.clear();
+    const fresh = rank(text);
+    ranks.set(text, fresh);
+    return fresh;
+  };
 }
 
 function rankImage(image: string): number {
