@@ -195,7 +195,7 @@ class EnrichRun {
     await this.#memory?.flush();
     const order = await chooseQuestions(this.#judgements.due(), this.#memory, this.#job.sightings, this.#startedAt);
     // Before asking, so that a kill in the middle of it leaves the rest in the queue.
-    if (!isDryRun) await this.#noteWaiting();
+    if (!isDryRun) await this.#noteWaiting(order);
     const quota = isDryRun ? await this.#usage() : await this.#ask(order);
     if (this.#memory !== undefined) await flagAll(this.#judgements, this.#memory);
     if (!isDryRun) {
@@ -212,6 +212,7 @@ class EnrichRun {
       );
       await this.#writeContexts(files, refreshed);
       await this.#remember(files);
+      await this.#noteWaiting(order);
     }
     return {
       summary: this.#summarise(quota),
@@ -375,7 +376,7 @@ class EnrichRun {
     }
   }
 
-  /** Notes for the next run what need not be read again, and what waits for a question since when. */
+  /** Notes for the next run what need not be read again. */
   async #remember(files: readonly WrittenFile[]): Promise<void> {
     const { states } = this.#job;
     if (states !== undefined) {
@@ -386,13 +387,17 @@ class EnrichRun {
       }
       await states.save();
     }
-    await this.#noteWaiting();
   }
 
-  async #noteWaiting(): Promise<void> {
-    const due: string[] = [];
+  /** Notes what waits for a question since when, and what does no more. */
+  async #noteWaiting(order: readonly RankedFile[]): Promise<void> {
+    const due = new Map(order.map(({ hash, score }) => [hash, score]));
     const settled: string[] = [];
-    for (const { key, state } of this.#judgements.all()) (state === 'due' ? due : settled).push(key.hash);
+    for (const { key, state } of this.#judgements.all()) {
+      if (state === 'due') continue;
+      settled.push(key.hash);
+      due.delete(key.hash);
+    }
     await this.#job.sightings?.updateWaiting({ due, settled, now: this.#startedAt });
   }
 

@@ -21,9 +21,9 @@ export async function chooseQuestions(
   for await (const batch of memory.evidenceOf(due.map(({ key }) => key.hash))) {
     for (const [hash, known] of batch) evidence.set(hash, known);
   }
-  const since = await sightings.waiting();
+  const waiting = await sightings.waiting();
   const files = due.map(({ key, isCatalogued, member }): DueFile => {
-    const waitingSince = since.get(key.hash);
+    const waitingSince = waiting.get(key.hash)?.since;
     return {
       hash: key.hash,
       evidence: evidence.get(key.hash) ?? emptyEvidence(),

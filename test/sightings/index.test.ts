@@ -1,10 +1,12 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { SysmonEvent } from '../../src/event.js';
 import { addSighting, emptyEvidence, type FileEvidence } from '../../src/evidence.js';
-import { openSightings } from '../../src/sightings/index.js';
+import { openSightings, type SightingOptions } from '../../src/sightings/index.js';
+import { selfMovingClock } from '../fakes/clock.js';
 
 const HASH = '27c9be13b2f583309f95abb2fafe3fbd5a7c83ae';
 const OTHER_HASH = 'cc91cd270691ad02f6ffabdfb5a3c436835afee5';
@@ -20,8 +22,27 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-const open = (): ReturnType<typeof openSightings> =>
-  openSightings(folder, { onReport: (report) => reports.push(report) });
+const open = (options: SightingOptions = {}): ReturnType<typeof openSightings> =>
+  openSightings(folder, { onReport: (report) => reports.push(report), ...options });
+
+const batchFolder = (): string => join(folder, 'sightings', 'batches');
+
+const batches = async (): Promise<string[]> => (await readdir(batchFolder())).filter((name) => name.endsWith('.jsonl'));
+
+/** Brings all batches into shards, as it happens when there are many: here, copies of a small one. */
+async function fold(options: SightingOptions = {}): Promise<void> {
+  const before = await batches();
+  const filler = (): Promise<void> =>
+    open(options).add(new Map([[`99${'0'.repeat(38)}`, seenOn(['filler', String(fillers++)])]]));
+  await filler();
+  const [small = ''] = (await batches()).filter((name) => !before.includes(name));
+  for (let copy = 0; copy < 64; copy++) {
+    await copyFile(join(batchFolder(), small), join(batchFolder(), `copy-${copy}.jsonl`));
+  }
+  await filler();
+  expect(await batches()).toEqual([]);
+}
+let fillers = 0;
 
 function creation(computer: string, recordId: string): SysmonEvent {
   return {
@@ -65,13 +86,12 @@ describe('the memory of sightings', () => {
   it('never counts a record twice, however often its log is read, and then writes nothing', async () => {
     const night = seenOn(['ws-1', '1'], ['ws-1', '2']);
     await open().add(new Map([[HASH, night]]));
-    const path = join(folder, 'sightings', '27.json');
-    const before = await stat(path);
+    const before = await batches();
 
     await open().add(new Map([[HASH, seenOn(['ws-1', '1'], ['ws-1', '2'])]]));
 
     expect((await open().get(HASH))?.records.count).toBe(2);
-    expect((await stat(path)).ino).toBe(before.ino);
+    expect(await batches()).toEqual(before);
   });
 
   it('counts only what is new in a log that has grown', async () => {
@@ -108,6 +128,7 @@ describe('the memory of sightings', () => {
 
   it('keeps the good files of a shard with a damaged one, and a copy of the damage', async () => {
     await open().add(new Map([[HASH, seenOn(['ws-1', '1'])]]));
+    await fold();
     const path = join(folder, 'sightings', '27.json');
     const document = JSON.parse(await readFile(path, 'utf8'));
     document.files[`27${'0'.repeat(38)}`] = { records: 'many' };
@@ -116,28 +137,93 @@ describe('the memory of sightings', () => {
 
     expect((await open().get(HASH))?.records.count).toBe(1);
     await open().add(new Map([[HASH, seenOn(['ws-9', '1'])]]));
+    await fold();
 
     expect(reports).toEqual([expect.stringContaining("2 files' sightings could not be read")]);
     expect((await open().get(HASH))?.records.count).toBe(2);
     const names = await readdir(join(folder, 'sightings'));
     expect(names.filter((name) => name.startsWith('27.json.corrupt-'))).toHaveLength(1);
   });
+
+  it('writes a night of thousands of files as one file, and folds many nights into shards', async () => {
+    const night = new Map(
+      Array.from({ length: 2000 }, (_, number) => [
+        createHash('sha1').update(String(number)).digest('hex'),
+        seenOn(['ws-1', String(number)]),
+      ]),
+    );
+    await open().add(night);
+    expect(await batches()).toHaveLength(1);
+    expect(await readdir(join(folder, 'sightings'))).toEqual(['batches']);
+
+    await fold();
+
+    expect(await batches()).toEqual([]);
+    expect((await readdir(join(folder, 'sightings'))).filter((name) => name.endsWith('.json'))).toHaveLength(256);
+    expect((await open().getMany(night.keys())).size).toBe(2000);
+  });
+
+  it('counts what stands in shards and in batches together, each record once', async () => {
+    await open().add(new Map([[HASH, seenOn(['ws-1', '1'])]]));
+    await fold();
+    await open().add(new Map([[HASH, seenOn(['ws-1', '1'], ['ws-1', '2'])]]));
+    await open().add(new Map([[HASH, seenOn(['ws-3', '3'])]]));
+    expect((await open().get(HASH))?.records.count).toBe(3);
+    expect(await filesOf(open())).toMatchObject({ [HASH]: 3 });
+  });
+
+  it('leaves a damaged line of a batch out, says so, and keeps the file when the others are folded', async () => {
+    await open().add(new Map([[HASH, seenOn(['ws-1', '1'])]]));
+    const [name = ''] = await batches();
+    const path = join(batchFolder(), name);
+    const whole = await readFile(path, 'utf8');
+    await writeFile(path, `${whole}{"hash":"${OTHER_HASH}","evidence":{"records":"no"}}\nnothing\n`);
+
+    await fold();
+
+    expect(Object.keys(await filesOf(open()))).toContain(HASH);
+    expect(await open().get(OTHER_HASH)).toBeUndefined();
+    expect(reports).toContainEqual(expect.stringContaining('damaged and left out'));
+    expect((await readdir(batchFolder())).filter((kept) => kept.startsWith(`${name}.corrupt-`))).toHaveLength(1);
+  });
+
+  it('forgets files that have not run for as long as sightings are kept', async () => {
+    const options = { keptMs: 30 * 86_400_000, clock: selfMovingClock('2026-03-20T00:00:00Z') };
+    await open(options).add(new Map([[HASH, seenOn(['ws-1', '1'])]]));
+    await fold(options);
+    expect(await open().get(HASH)).toBeDefined();
+    options.clock.advance(20 * 86_400_000);
+    await open(options).add(new Map([[OTHER_HASH.replace('cc', '27'), seenOn(['ws-1', '2'])]]));
+    await fold(options);
+    expect(await open().get(HASH)).toBeUndefined();
+  });
 });
+
+async function filesOf(store: ReturnType<typeof openSightings>): Promise<Record<string, number>> {
+  const counts: Record<string, number> = {};
+  for await (const files of store.files()) for (const [hash, { records }] of files) counts[hash] = records.count;
+  return counts;
+}
 
 describe('the files that wait', () => {
   it('wait since they were first due, over runs, until they are settled', async () => {
-    await open().updateWaiting({ due: [HASH, OTHER_HASH], settled: [], now: MONDAY });
-    await open().updateWaiting({ due: [HASH], settled: [OTHER_HASH], now: TUESDAY });
-    expect(await open().waiting()).toEqual(new Map([[HASH, MONDAY]]));
+    const due = new Map([
+      [HASH, 12],
+      [OTHER_HASH, 3],
+    ]);
+    await open().updateWaiting({ due, settled: [], now: MONDAY });
+    await open().updateWaiting({ due: new Map([[HASH, 13]]), settled: [OTHER_HASH], now: TUESDAY });
+    expect(await open().waiting()).toEqual(new Map([[HASH, { since: MONDAY, score: 13 }]]));
   });
 
   it('are not waited for when they are answered in the same run', async () => {
-    await open().updateWaiting({ due: [HASH], settled: [HASH], now: MONDAY });
+    await open().updateWaiting({ due: new Map([[HASH, 0]]), settled: [HASH], now: MONDAY });
     expect((await open().waiting()).size).toBe(0);
   });
 
   it('are only files', async () => {
-    await open().updateWaiting({ due: ['constructor', '__proto__', HASH], settled: [], now: MONDAY });
+    const due = new Map(['constructor', '__proto__', HASH].map((name) => [name, 1]));
+    await open().updateWaiting({ due, settled: [], now: MONDAY });
     expect([...(await open().waiting()).keys()]).toEqual([HASH]);
   });
 });
