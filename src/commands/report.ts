@@ -69,12 +69,10 @@ export async function readEnrichedSet(paths: readonly string[], signal: AbortSig
   const set = new EnrichedSet();
   for (const path of await findEnrichedFiles(paths, set)) {
     if (signal.aborted) break;
-    await readRecords(
-      path,
-      set,
-      signal,
-      (event, member) => event.eventId === PROCESS_CREATION && set.add(event, member, path),
-    );
+    await readRecords(path, set, signal, (event, member) => {
+      // Other records stand there where all were written, or other events got a verdict.
+      return event?.eventId !== PROCESS_CREATION || set.add(event, member, path);
+    });
     set.addFile();
   }
   for (const source of set.sourcesWithStories()) {
@@ -83,6 +81,7 @@ export async function readEnrichedSet(paths: readonly string[], signal: AbortSig
     if (path === undefined || !(await exists(path))) continue;
     set.startContext(source);
     await readRecords(path, set, signal, (event, member) => {
+      if (event === undefined) return false;
       set.addContext(event, member);
       return true;
     });
@@ -167,14 +166,15 @@ async function findEnrichedFiles(paths: readonly string[], set: EnrichedSet): Pr
 const GONE: ReadonlySet<string> = new Set(['ENOENT', 'ELOOP']);
 
 /**
- * Reads one JSON object a line and hands over its event and its `virustotal` member; `take` says whether it could use them.
+ * Reads one JSON object a line and hands over its event, where it is one of Sysmon's, and its `virustotal` member; `take` says whether it
+ * could use them.
  * Resolves with whether the file was read to its end.
  */
 async function readRecords(
   path: string,
   set: EnrichedSet,
   signal: AbortSignal,
-  take: (event: SysmonEvent, member: unknown) => boolean,
+  take: (event: SysmonEvent | undefined, member: unknown) => boolean,
 ): Promise<boolean> {
   const place = (offset: number): string => `${path} at 0x${offset.toString(16)}`;
   const visitor: LineVisitor = {
@@ -202,7 +202,7 @@ async function readRecords(
   }
 }
 
-function parseRecord(line: string): { readonly event: SysmonEvent; readonly member: unknown } | undefined {
+function parseRecord(line: string): { readonly event: SysmonEvent | undefined; readonly member: unknown } | undefined {
   let json: unknown;
   try {
     json = JSON.parse(line);
@@ -211,9 +211,10 @@ function parseRecord(line: string): { readonly event: SysmonEvent; readonly memb
     return undefined;
   }
   if (!isObject(json)) return undefined;
-  const event = recognise(json)?.event?.decode();
-  if (event === undefined) return undefined;
-  return { event, member: Object.hasOwn(json, 'virustotal') ? json['virustotal'] : undefined };
+  return {
+    event: recognise(json)?.event?.decode(),
+    member: Object.hasOwn(json, 'virustotal') ? json['virustotal'] : undefined,
+  };
 }
 
 function isObject(json: unknown): json is { readonly [name: string]: unknown } {

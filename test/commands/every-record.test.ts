@@ -26,7 +26,7 @@ const enrich = async (options: object): Promise<{ status: number; records: { tot
 
 describe('enrich --all-events', () => {
   it('writes every record in the order of the log, a verdict on process creations only', async () => {
-    const { status, records } = await enrich({ allEvents: true, report: 'json', out: join(root, 'out') });
+    const { status, records } = await enrich({ allEvents: true, out: join(root, 'out') });
     expect({ status, rejected: records.rejected }).toEqual({ status: 0, rejected: 0 });
     const lines = readFileSync(join(root, 'out', 'night.jsonl.enriched.jsonl'), 'utf8')
       .trimEnd()
@@ -37,6 +37,18 @@ describe('enrich --all-events', () => {
       if (event.eventId === 1) expect(lines[index]?.startsWith(`${line.slice(0, -1)},"virustotal":{`)).toBe(true);
       else expect(lines[index]).toBe(line);
     }
+  });
+
+  it('gives a report on the process creations, in which no other record is missing', async () => {
+    const coverageOf = async (options: object): Promise<unknown> => {
+      const out = join(root, JSON.stringify(options));
+      await enrich({ ...options, report: 'json', out });
+      const { coverage, executions } = JSON.parse(readFileSync(join(out, 'sysmon-vt-report.json'), 'utf8'));
+      return { executions, unreadable: coverage.unreadable_lines };
+    };
+    const executions = night.events.filter(({ eventId }) => eventId === 1).length;
+    expect(await coverageOf({ allEvents: true })).toEqual({ executions, unreadable: 0 });
+    expect(await coverageOf({ events: '1,7,15,23' })).toEqual({ executions, unreadable: 0 });
   });
 
   it('counts the same records as without', async () => {
