@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { LogError } from '../errors.js';
 import type { RecordReceiver, WantedRecords } from '../event.js';
@@ -227,10 +228,12 @@ interface OpenLog {
 
 /** Opens a log file for one pass up to its present size. Rejects with the system's error. */
 export async function openLogFile(path: string): Promise<OpenLog> {
-  const file = await open(path, 'r');
+  // A FIFO that has taken the place of a log since it was found would keep a plain open waiting for ever. Windows has neither.
+  const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
   try {
-    const { size } = await file.stat();
-    return { reader: fileByteReader(file, size), close: () => file.close() };
+    const status = await file.stat();
+    if (!status.isFile()) throw new LogError('UNREADABLE', 'it is no file any more');
+    return { reader: fileByteReader(file, status.size), close: () => file.close() };
   } catch (error) {
     await file.close();
     throw error;
