@@ -13,7 +13,6 @@ import {
   MAX_VALUES,
 } from './binxml.js';
 import { Damage } from './damage.js';
-import { decodeEvent } from './decode.js';
 import { hashesOf, readHashList } from './hashes.js';
 import {
   type DataPlan,
@@ -36,6 +35,7 @@ import {
   trimNuls,
   UINT16_TYPE,
   UINT64_TYPE,
+  valueText,
   writeDecimal,
   writeFiletime,
   writeJsonText,
@@ -290,9 +290,40 @@ export class TemplateRecord implements RecordView {
   }
 
   decode(): SysmonEvent {
-    const event = decodeEvent(this.#chunk, this.#start, this.#end);
-    if (event === undefined) throw new Damage('BAD_RECORD', 'the event is not Sysmon’s after all');
-    return event;
+    const event = this.#event;
+    const data = this.#data;
+    if (event === undefined || data === undefined) throw new Damage('BAD_RECORD', 'no record has been read');
+    return {
+      eventId: this.eventId,
+      recordId: this.#systemText(event.recordId),
+      provider: this.#systemText(event.provider),
+      channel: this.#systemText(event.channel),
+      computer: this.#systemText(event.computer),
+      timeCreated: this.#systemText(event.timeCreated),
+      data: this.#fieldTexts(data),
+    };
+  }
+
+  #systemText(slot: Slot): string | undefined {
+    if (slot.index < 0) return slot.constant;
+    const type = this.#outer.typeOf(slot.index);
+    return type === NULL_TYPE ? undefined : this.#valueText(this.#outer, slot.index, type);
+  }
+
+  #fieldTexts({ fields }: DataPlan): ReadonlyMap<string, string> {
+    const texts = new Map<string, string>();
+    for (const { name, slot } of fields) {
+      const type = this.#inner.typeOf(slot.index);
+      if (slot.index < 0) texts.set(name, slot.constant ?? '');
+      else if (type !== NULL_TYPE) texts.set(name, this.#valueText(this.#inner, slot.index, type));
+      else if (!slot.isOptional) texts.set(name, '');
+    }
+    return texts;
+  }
+
+  #valueText(values: InstanceValues, index: number, type: number): string {
+    const { bytes, view } = this.#chunk;
+    return valueText(bytes, view, type, values.startOf(index), values.startOf(index + 1));
   }
 
   writeBody(out: ByteWriter): void {
