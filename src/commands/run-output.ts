@@ -168,10 +168,9 @@ export class RunOutput implements RunObserver {
   }
 }
 
-const NUMBER = new Intl.NumberFormat('en-US');
-
+/** `12,345`; by hand, since Intl takes longer to load than a small run. */
 function count(value: number): string {
-  return NUMBER.format(value);
+  return String(value).replace(/\B(?=(\d{3})+$)/g, ',');
 }
 
 /** Detected files that are listed one by one after a run. */
