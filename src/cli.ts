@@ -1,166 +1,37 @@
 #!/usr/bin/env node
-import { createRequire } from 'node:module';
 import process from 'node:process';
 import type { Writable } from 'node:stream';
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { systemClock } from './clock.js';
-import { describeError, EXIT, type ExitStatus, type Shell } from './commands/shell.js';
+import { describeError, EXIT, type Shell } from './commands/shell.js';
 import { systemCodeOf } from './errors.js';
-import { jsonRunLog } from './run-log.js';
 
-const packageJson: { readonly version: string } = createRequire(import.meta.url)('../package.json');
+const PLAIN_FLAGS: ReadonlyMap<string, 'json' | 'offline' | 'quiet'> = new Map([
+  ['--json', 'json'],
+  ['--offline', 'offline'],
+  ['--quiet', 'quiet'],
+  ['-q', 'quiet'],
+]);
 
-/** Builds the command line; the commands themselves are loaded only when they run, so that `check` starts at once. */
-function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Command {
-  const program = new Command('sysmon-vt')
-    .description('VirusTotal verdicts next to the process creations of Sysmon logs')
-    .version(packageJson.version)
-    .exitOverride()
-    .configureOutput({ writeOut: (text) => shell.stdout.write(text), writeErr: (text) => shell.stderr.write(text) })
-    .showHelpAfterError('(--help shows what there is)');
+type PlainOptions = { [flag in 'json' | 'offline' | 'quiet']?: boolean };
 
-  const command = (usage: string, description: string, examples: readonly string[]): Command =>
-    program
-      .command(usage)
-      .description(description)
-      .exitOverride()
-      .addHelpText('beforeAll', `Examples:\n${examples.map((example) => `  ${example}\n`).join('')}`)
-      .option('--json', 'print the outcome as JSON on stdout')
-      .option('-q, --quiet', 'say nothing but errors')
-      .option('-v, --verbose', 'say more')
-      .option('--env-file <file>', 'read settings from this file instead of the .env files')
-      .addOption(logFormat());
-
-  command('enrich', 'read logs, ask VirusTotal about new files, write verdicts next to the records', [
-    'sysmon-vt enrich /var/log/sysmon',
-    'sysmon-vt enrich evidence.evtx --out results --fail-on malicious',
-    "sysmon-vt enrich '/logs/**/*.evtx' --offline --json",
-    'sysmon-vt enrich /var/log/sysmon --dry-run',
-    'zcat night.jsonl.gz | sysmon-vt enrich - > night.enriched.jsonl',
-  ])
-    .argument('<path...>', 'log, folder, glob, or - for standard input')
-    .option('--out <dir>', 'write below this folder instead of next to the logs')
-    .option('--offline', 'use the cache only, ask nothing')
-    .option('--dry-run', 'say what would be asked and what it would cost; write and ask nothing')
-    .option('--force', 'read logs again that have not changed since their enriched file was written')
-    .option('--since <time>', 'of folders, only files changed since: 2026-03-04T22:00Z, a day, or 24h')
-    .option('--max-lookups <n>', 'ask at most n questions in this run', wholeNumber)
-    .option('--report <list>', 'write reports at the end: html, md, csv, json, stix')
-    .option('--events <ids>', 'events that get a verdict: 1,6,7,15,23,26,27,28,29; 1 without')
-    .option(
-      '--records <form>',
-      'how records are written: jsonl (as found) or ecs (Elastic Common Schema); jsonl without',
-    )
-    .option('--all-events', 'write all other records too, as they are and without a verdict')
-    .option('--rejects <file>', 'write records that could not be read to this file, as JSON lines')
-    .option('--max-rejects <n>', 'fail (exit 3) if more records than this could not be read', wholeNumber)
-    .addOption(failOn())
-    .action(async (paths, options) =>
-      onStatus(await (await import('./commands/enrich.js')).runEnrich(shell, paths, options)),
-    );
-
-  command(
-    'check',
-    'verdicts on single files: hashes, pasted Hashes fields, local files (hashed here, never uploaded)',
-    [
-      'sysmon-vt check 3395856ce81f2b7382dee72602f798b642f14140',
-      "sysmon-vt check 'SHA1=3395856CE81F2B7382DEE72602F798B642F14140,MD5=44D88612FEA8A8F36DE82E1278ABB02F'",
-      'sysmon-vt check suspicious.exe --json',
-      'cut -f2 hashes.tsv | sysmon-vt check -',
-    ],
-  )
-    .argument('<what...>', 'hash, SHA1=…,MD5=… field, local file, or - for a list on standard input')
-    .option('--offline', 'use the cache only, ask nothing')
-    .option('--refresh', 'ask again even where the answer is fresh')
-    .addOption(failOn())
-    .action(async (what, options) =>
-      onStatus(await (await import('./commands/check.js')).runCheck(shell, what, options)),
-    );
-
-  command('report', 'reports from enriched records; asks nothing, sends nothing', [
-    'sysmon-vt report /var/log/sysmon',
-    'sysmon-vt report night1/ night2/            (two folders: what is new in the second)',
-    'sysmon-vt report evidence.evtx.enriched.jsonl --format html,md,stix --out case-4711',
-  ])
-    .argument('<path...>', 'enriched file, or folder that holds some; two folders are compared, the older one first')
-    .option('--format <list>', 'html, md, csv, json, stix; html without')
-    .option('--out <dir>', 'write reports into this folder instead of the present one')
-    .addOption(failOn())
-    .action(async (paths, options) =>
-      onStatus(await (await import('./commands/report.js')).runReport(shell, paths, options)),
-    );
-
-  command('queue', 'files that wait to be asked, in the order of asking, and why', [
-    'sysmon-vt queue',
-    'sysmon-vt queue --json',
-  ])
-    .option('--limit <n>', 'list so many files; 50 without', wholeNumber)
-    .action(async (options) => onStatus(await (await import('./commands/queue.js')).runQueue(shell, options)));
-
-  command('formats', 'what each file is taken for, why, and what of it cannot be read; asks and writes nothing', [
-    'sysmon-vt formats evidence/',
-    'sysmon-vt formats export.zip --json',
-  ])
-    .argument('<path...>', 'log, folder or glob')
-    .action(async (paths, options) =>
-      onStatus(await (await import('./commands/formats.js')).runFormats(shell, paths, options)),
-    );
-
-  const cache = program.command('cache').description('look after the cache of answers');
-  const cacheCommand = (usage: string, description: string): Command =>
-    cache
-      .command(usage)
-      .description(description)
-      .exitOverride()
-      .option('--json', 'print as JSON')
-      .option('--env-file <file>', 'read settings from this file instead of the .env files')
-      .addOption(logFormat());
-  cacheCommand('stats', 'how much is cached').action(async (options) =>
-    onStatus(await (await import('./commands/cache.js')).runCacheStats(shell, options)),
-  );
-  cacheCommand('get', 'the stored answer on a file, as it is kept')
-    .argument('<hash>')
-    .action(async (hash, options) =>
-      onStatus(await (await import('./commands/cache.js')).runCacheGet(shell, hash, options)),
-    );
-  cacheCommand('prune', 'drop answers past their lifetime')
-    .option('--older-than <duration>', 'drop answers older than this instead, e.g. 90d')
-    .action(async (options) => onStatus(await (await import('./commands/cache.js')).runCachePrune(shell, options)));
-
-  command('quota', 'what has been asked, and what may still be asked', [
-    'sysmon-vt quota',
-    'sysmon-vt quota --json',
-  ]).action(async (options) => onStatus(await (await import('./commands/quota.js')).runQuota(shell, options)));
-
-  command('runs', 'past runs: when, how they ended, what they found and asked', [
-    'sysmon-vt runs',
-    'sysmon-vt runs --json --limit 1',
-  ])
-    .option('--limit <n>', 'the newest n; 20 without', wholeNumber)
-    .action(async (options) => onStatus(await (await import('./commands/runs.js')).runRuns(shell, options)));
-
-  command(
-    'demo',
-    'the whole job on generated logs against a stand-in for VirusTotal, in temporary folders; no key needed',
-    ['sysmon-vt demo', 'sysmon-vt demo --keep'],
-  )
-    .option('--keep', 'leave the generated logs and results in place and say where')
-    .action(async (options) => onStatus(await (await import('./commands/demo.js')).runDemo(shell, options)));
-
-  return program;
-}
-
-function logFormat(): Option {
-  return new Option('--log-format <format>', 'lines on stderr: text for people, or JSON').choices(['text', 'json']);
-}
-
-function failOn(): Option {
-  return new Option('--fail-on <list>', 'exit 1 if one of these holds: malicious, suspicious, incomplete');
-}
-
-function wholeNumber(text: string): number {
-  if (!/^\d{1,12}$/.test(text)) throw new InvalidArgumentError('It takes a whole number.');
-  return Number(text);
+/**
+ * What `check` is asked with, if that is no more than hashes, files and the commonest flags; undefined for anything else. These are
+ * read here because the parser of command lines takes as long to load as the answer to be found.
+ */
+function plainCheck(
+  words: readonly string[],
+): { readonly what: readonly string[]; readonly options: PlainOptions } | undefined {
+  const [command, ...rest] = words;
+  if (command !== 'check') return undefined;
+  const what: string[] = [];
+  const options: PlainOptions = {};
+  for (const word of rest) {
+    const flag = PLAIN_FLAGS.get(word);
+    if (flag !== undefined) options[flag] = true;
+    else if (word.startsWith('-') || word === '') return undefined;
+    else what.push(word);
+  }
+  return what.length === 0 ? undefined : { what, options };
 }
 
 async function main(): Promise<void> {
@@ -185,7 +56,10 @@ async function main(): Promise<void> {
   });
   let runLog: Writable | undefined;
   const shell: Shell = {
-    stdin: process.stdin,
+    // Made when it is read: most runs never do, and it costs more than a look into the cache.
+    get stdin() {
+      return process.stdin;
+    },
     stdout: process.stdout,
     get stderr() {
       return runLog ?? process.stderr;
@@ -198,24 +72,24 @@ async function main(): Promise<void> {
     clock: systemClock,
     signal: interruption.signal,
   };
-  let status: number = EXIT.done;
-  const program = buildProgram(shell, (reported) => {
-    status = reported;
-  });
-  program.hook('preAction', (_program, command) => {
-    if (command.opts()['logFormat'] === 'json') runLog = jsonRunLog(process.stderr, systemClock);
-  });
+  const words = process.argv.slice(2);
+  let status: number;
   try {
-    await program.parseAsync(process.argv);
-  } catch (error) {
-    if (error instanceof CommanderError) {
-      // Help and version are answers; anything else commander throws is a bad option.
-      status = error.exitCode === 0 ? EXIT.done : EXIT.badUsage;
+    const check = plainCheck(words);
+    if (check !== undefined) {
+      const { runCheck } = await import('./commands/check.js');
+      status = await runCheck(shell, check.what, check.options);
     } else {
-      const { status: described, text } = describeError(error);
-      status = described;
-      shell.stderr.write(`${text}\n`);
+      const { runProgram } = await import('./commands/program.js');
+      status = await runProgram(shell, words, async () => {
+        const { jsonRunLog } = await import('./run-log.js');
+        runLog = jsonRunLog(process.stderr, systemClock);
+      });
     }
+  } catch (error) {
+    const { status: described, text } = describeError(error);
+    status = described;
+    shell.stderr.write(`${text}\n`);
   }
   runLog?.end();
   process.exitCode = signalStatus ?? status;

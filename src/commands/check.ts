@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { openConfiguredCache, openQuestioner, requireApiKey } from '../assembly.js';
@@ -162,6 +161,8 @@ async function readSubject(given: string, mayBeFile: boolean): Promise<Subject> 
 }
 
 async function hashFile(path: string): Promise<FileHashes> {
+  // Loaded here: a hash from the command line is looked up without it.
+  const { createHash } = await import('node:crypto');
   const sha1 = createHash('sha1');
   try {
     for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) sha1.update(chunk);

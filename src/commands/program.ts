@@ -1,0 +1,174 @@
+import { createRequire } from 'node:module';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { EXIT, type ExitStatus, type Shell } from './shell.js';
+
+const packageJson: { readonly version: string } = createRequire(import.meta.url)('../../package.json');
+
+/**
+ * Runs the command that `words`, the command line without the program itself, ask for, and returns its exit status. Help and errors of
+ * usage are written to the shell. `useJsonLog` is called before the command where it is to log JSON. Rejects as the commands do.
+ */
+export async function runProgram(
+  shell: Shell,
+  words: readonly string[],
+  useJsonLog: () => Promise<void>,
+): Promise<ExitStatus> {
+  let status: ExitStatus = EXIT.done;
+  const program = buildProgram(shell, (reported) => {
+    status = reported;
+  });
+  program.hook('preAction', async (_program, command) => {
+    if (command.opts()['logFormat'] === 'json') await useJsonLog();
+  });
+  try {
+    await program.parseAsync(words, { from: 'user' });
+    return status;
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    // Help and version are answers; anything else commander throws is a bad option.
+    return error.exitCode === 0 ? EXIT.done : EXIT.badUsage;
+  }
+}
+
+/** Builds the command line; the commands themselves are loaded only when they run, so that `check` starts at once. */
+function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Command {
+  const program = new Command('sysmon-vt')
+    .description('VirusTotal verdicts next to the process creations of Sysmon logs')
+    .version(packageJson.version)
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => shell.stdout.write(text), writeErr: (text) => shell.stderr.write(text) })
+    .showHelpAfterError('(--help shows what there is)');
+
+  const command = (usage: string, description: string, examples: readonly string[]): Command =>
+    program
+      .command(usage)
+      .description(description)
+      .exitOverride()
+      .addHelpText('beforeAll', `Examples:\n${examples.map((example) => `  ${example}\n`).join('')}`)
+      .option('--json', 'print the outcome as JSON on stdout')
+      .option('-q, --quiet', 'say nothing but errors')
+      .option('-v, --verbose', 'say more')
+      .option('--env-file <file>', 'read settings from this file instead of the .env files')
+      .addOption(logFormat());
+
+  command('enrich', 'read logs, ask VirusTotal about new files, write verdicts next to the records', [
+    'sysmon-vt enrich /var/log/sysmon',
+    'sysmon-vt enrich evidence.evtx --out results --fail-on malicious',
+    "sysmon-vt enrich '/logs/**/*.evtx' --offline --json",
+    'sysmon-vt enrich /var/log/sysmon --dry-run',
+    'zcat night.jsonl.gz | sysmon-vt enrich - > night.enriched.jsonl',
+  ])
+    .argument('<path...>', 'log, folder, glob, or - for standard input')
+    .option('--out <dir>', 'write below this folder instead of next to the logs')
+    .option('--offline', 'use the cache only, ask nothing')
+    .option('--dry-run', 'say what would be asked and what it would cost; write and ask nothing')
+    .option('--force', 'read logs again that have not changed since their enriched file was written')
+    .option('--since <time>', 'of folders, only files changed since: 2026-03-04T22:00Z, a day, or 24h')
+    .option('--max-lookups <n>', 'ask at most n questions in this run', wholeNumber)
+    .option('--report <list>', 'write reports at the end: html, md, csv, json, stix')
+    .option('--events <ids>', 'events that get a verdict: 1,6,7,15,23,26,27,28,29; 1 without')
+    .option(
+      '--records <form>',
+      'how records are written: jsonl (as found) or ecs (Elastic Common Schema); jsonl without',
+    )
+    .option('--all-events', 'write all other records too, as they are and without a verdict')
+    .option('--rejects <file>', 'write records that could not be read to this file, as JSON lines')
+    .option('--max-rejects <n>', 'fail (exit 3) if more records than this could not be read', wholeNumber)
+    .addOption(failOn())
+    .action(async (paths, options) => onStatus(await (await import('./enrich.js')).runEnrich(shell, paths, options)));
+
+  command(
+    'check',
+    'verdicts on single files: hashes, pasted Hashes fields, local files (hashed here, never uploaded)',
+    [
+      'sysmon-vt check 3395856ce81f2b7382dee72602f798b642f14140',
+      "sysmon-vt check 'SHA1=3395856CE81F2B7382DEE72602F798B642F14140,MD5=44D88612FEA8A8F36DE82E1278ABB02F'",
+      'sysmon-vt check suspicious.exe --json',
+      'cut -f2 hashes.tsv | sysmon-vt check -',
+    ],
+  )
+    .argument('<what...>', 'hash, SHA1=…,MD5=… field, local file, or - for a list on standard input')
+    .option('--offline', 'use the cache only, ask nothing')
+    .option('--refresh', 'ask again even where the answer is fresh')
+    .addOption(failOn())
+    .action(async (what, options) => onStatus(await (await import('./check.js')).runCheck(shell, what, options)));
+
+  command('report', 'reports from enriched records; asks nothing, sends nothing', [
+    'sysmon-vt report /var/log/sysmon',
+    'sysmon-vt report night1/ night2/            (two folders: what is new in the second)',
+    'sysmon-vt report evidence.evtx.enriched.jsonl --format html,md,stix --out case-4711',
+  ])
+    .argument('<path...>', 'enriched file, or folder that holds some; two folders are compared, the older one first')
+    .option('--format <list>', 'html, md, csv, json, stix; html without')
+    .option('--out <dir>', 'write reports into this folder instead of the present one')
+    .addOption(failOn())
+    .action(async (paths, options) => onStatus(await (await import('./report.js')).runReport(shell, paths, options)));
+
+  command('queue', 'files that wait to be asked, in the order of asking, and why', [
+    'sysmon-vt queue',
+    'sysmon-vt queue --json',
+  ])
+    .option('--limit <n>', 'list so many files; 50 without', wholeNumber)
+    .action(async (options) => onStatus(await (await import('./queue.js')).runQueue(shell, options)));
+
+  command('formats', 'what each file is taken for, why, and what of it cannot be read; asks and writes nothing', [
+    'sysmon-vt formats evidence/',
+    'sysmon-vt formats export.zip --json',
+  ])
+    .argument('<path...>', 'log, folder or glob')
+    .action(async (paths, options) => onStatus(await (await import('./formats.js')).runFormats(shell, paths, options)));
+
+  const cache = program.command('cache').description('look after the cache of answers');
+  const cacheCommand = (usage: string, description: string): Command =>
+    cache
+      .command(usage)
+      .description(description)
+      .exitOverride()
+      .option('--json', 'print as JSON')
+      .option('--env-file <file>', 'read settings from this file instead of the .env files')
+      .addOption(logFormat());
+  cacheCommand('stats', 'how much is cached').action(async (options) =>
+    onStatus(await (await import('./cache.js')).runCacheStats(shell, options)),
+  );
+  cacheCommand('get', 'the stored answer on a file, as it is kept')
+    .argument('<hash>')
+    .action(async (hash, options) => onStatus(await (await import('./cache.js')).runCacheGet(shell, hash, options)));
+  cacheCommand('prune', 'drop answers past their lifetime')
+    .option('--older-than <duration>', 'drop answers older than this instead, e.g. 90d')
+    .action(async (options) => onStatus(await (await import('./cache.js')).runCachePrune(shell, options)));
+
+  command('quota', 'what has been asked, and what may still be asked', [
+    'sysmon-vt quota',
+    'sysmon-vt quota --json',
+  ]).action(async (options) => onStatus(await (await import('./quota.js')).runQuota(shell, options)));
+
+  command('runs', 'past runs: when, how they ended, what they found and asked', [
+    'sysmon-vt runs',
+    'sysmon-vt runs --json --limit 1',
+  ])
+    .option('--limit <n>', 'the newest n; 20 without', wholeNumber)
+    .action(async (options) => onStatus(await (await import('./runs.js')).runRuns(shell, options)));
+
+  command(
+    'demo',
+    'the whole job on generated logs against a stand-in for VirusTotal, in temporary folders; no key needed',
+    ['sysmon-vt demo', 'sysmon-vt demo --keep'],
+  )
+    .option('--keep', 'leave the generated logs and results in place and say where')
+    .action(async (options) => onStatus(await (await import('./demo.js')).runDemo(shell, options)));
+
+  return program;
+}
+
+function logFormat(): Option {
+  return new Option('--log-format <format>', 'lines on stderr: text for people, or JSON').choices(['text', 'json']);
+}
+
+function failOn(): Option {
+  return new Option('--fail-on <list>', 'exit 1 if one of these holds: malicious, suspicious, incomplete');
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d{1,12}$/.test(text)) throw new InvalidArgumentError('It takes a whole number.');
+  return Number(text);
+}
