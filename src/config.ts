@@ -42,6 +42,9 @@ export interface RequestLimits {
   readonly reservePerDay: number;
 }
 
+/** The windows whose limit VirusTotal is asked for. */
+export type LimitWindow = 'perMinute' | 'perDay' | 'perMonth';
+
 /** All settings of a run, validated. */
 export interface Config {
   /** Undefined where none is set: enough for offline work. */
@@ -49,15 +52,23 @@ export interface Config {
   /** Without a trailing slash. */
   readonly baseUrl: string;
   readonly limits: RequestLimits;
+  /** Windows set to `auto`; `limits` has the public key's for them, until VirusTotal has told the key's own. */
+  readonly autoLimits: ReadonlySet<LimitWindow>;
   readonly concurrency: number;
   readonly timeoutMs: number;
   /** A `file:` URL or a folder. */
   readonly cacheUrl: string;
   readonly thresholds: Thresholds;
   readonly lifetimes: Lifetimes;
+  /** How long sightings of a file that runs no more are kept, in milliseconds. */
+  readonly sightingsKeptMs: number;
+  /** Where alerts are sent; it usually holds a token. */
+  readonly alertUrl: Secret | undefined;
   /** Lists of files that need no question, and of files that are bad without one. */
   readonly knownGoodPaths: readonly string[];
   readonly knownBadPaths: readonly string[];
+  /** A file of rules for what is never asked; undefined for none. */
+  readonly doNotAskPath: string | undefined;
   /** The proxy variables as they are set; they may hold a password. */
   readonly proxyEnvironment: Secret<Environment>;
   /** What people should know about the settings, e.g. a key file that others can read. */
@@ -111,6 +122,7 @@ export function loadConfig(env: Environment, envFile?: string, at: Places = plac
   };
 
   const perDay = readLimit(setting, 'VT_REQUESTS_PER_DAY', 500);
+  const alertUrl = setting('ALERT_URL');
   return {
     apiKey: readApiKey(setting, warnings),
     baseUrl: readBaseUrl(setting('VT_BASE_URL') ?? 'https://www.virustotal.com/api/v3'),
@@ -120,6 +132,15 @@ export function loadConfig(env: Environment, envFile?: string, at: Places = plac
       perMonth: readLimit(setting, 'VT_REQUESTS_PER_MONTH', 15_500),
       reservePerDay: Math.min(readWhole(setting, 'VT_RESERVE_PER_DAY', 20, 0), perDay),
     },
+    autoLimits: new Set(
+      (
+        [
+          ['perMinute', 'VT_REQUESTS_PER_MINUTE'],
+          ['perDay', 'VT_REQUESTS_PER_DAY'],
+          ['perMonth', 'VT_REQUESTS_PER_MONTH'],
+        ] as const
+      ).flatMap(([window, name]) => (setting(name) === 'auto' ? [window] : [])),
+    ),
     concurrency: readWhole(setting, 'VT_CONCURRENCY', 4, 1, 256),
     timeoutMs: readWhole(setting, 'VT_TIMEOUT_MS', 30_000, 100, 600_000),
     cacheUrl:
@@ -132,8 +153,11 @@ export function loadConfig(env: Environment, envFile?: string, at: Places = plac
       foundRecentMs: readDuration(setting, 'TTL_FOUND_RECENT', '7d'),
       foundMs: readDuration(setting, 'TTL_FOUND', '30d'),
     },
+    sightingsKeptMs: readDuration(setting, 'TTL_SIGHTINGS', '400d'),
+    alertUrl: alertUrl === undefined ? undefined : new Secret(readAlertUrl(alertUrl)),
     knownGoodPaths: readPaths(setting('KNOWN_GOOD')),
     knownBadPaths: readPaths(setting('KNOWN_BAD')),
+    doNotAskPath: setting('DO_NOT_ASK'),
     proxyEnvironment: new Secret(Object.fromEntries(PROXY_VARIABLES.map((name) => [name, setting(name)]))),
     warnings,
   };
@@ -199,18 +223,35 @@ function readBaseUrl(text: string): string {
   } catch {
     throw badSetting('VT_BASE_URL', text, takes);
   }
-  const isLoopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(url.hostname);
-  const isAllowed = url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback);
-  if (!isAllowed || url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') {
+  if (!isSafelyReached(url) || url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') {
     throw badSetting('VT_BASE_URL', url.password === '' ? text : '(a URL with a password)', takes);
   }
   return url.href.replace(/\/+$/, '');
 }
 
+/** Unlike VirusTotal's, this URL may have a query; no message shows it, since whoever knows it can post. */
+function readAlertUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !isSafelyReached(url) || url.username !== '' || url.password !== '') {
+    throw badSetting(
+      'ALERT_URL',
+      '(not shown)',
+      'an https: URL without user and password, or http: to this machine only',
+    );
+  }
+  return url.href;
+}
+
+function isSafelyReached({ protocol, hostname }: URL): boolean {
+  const isLoopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(hostname);
+  return protocol === 'https:' || (protocol === 'http:' && isLoopback);
+}
+
 function readLimit(setting: Setting, name: string, fallback: number): number {
   const text = setting(name);
   if (text === 'unlimited') return Number.POSITIVE_INFINITY;
-  return readWhole(setting, name, fallback, 1, Number.MAX_SAFE_INTEGER, 'a whole number from 1, or "unlimited"');
+  if (text === 'auto') return fallback;
+  return readWhole(setting, name, fallback, 1, Number.MAX_SAFE_INTEGER, 'a whole number from 1, "unlimited" or "auto"');
 }
 
 function readWhole(

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { messageOf, UsageError } from './errors.js';
 
@@ -9,6 +10,8 @@ export interface Whereabouts {
 
 /** Rules that keep hashes from leaving the machine. */
 export interface DoNotAsk {
+  /** Differs where the rules differ: what was read under other rules has to be read again. */
+  readonly print: string;
   /** The first rule that forbids asking about a file seen there, as it stands in the rules; undefined where asking is allowed. */
   ruleAgainst(whereabouts: Whereabouts): string | undefined;
 }
@@ -43,6 +46,7 @@ export function parseDoNotAsk(text: string): DoNotAsk {
     else hosts.push({ text: rule, glob: parseGlob(glob, '.') });
   }
   return {
+    print: createHash('sha1').update(text).digest('hex'),
     ruleAgainst: ({ images, hostNames }) =>
       firstMatch(paths, images.map(normalSlashes)) ??
       firstMatch(

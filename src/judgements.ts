@@ -20,6 +20,8 @@ export interface Judgement {
   state: JudgementState;
   /** A catalogue of known files has it, which is no reason not to ask, but to ask last. */
   isCatalogued: boolean;
+  /** A rule of the user's forbids asking about it. */
+  isWithheld: boolean;
   /** What evidence is measured against. */
   isUnknownToVirusTotal: boolean;
   firstSubmission: Date | undefined;
@@ -67,6 +69,7 @@ export class Judgements {
       member: '',
       state: 'new',
       isCatalogued: false,
+      isWithheld: false,
       isUnknownToVirusTotal: false,
       firstSubmission: undefined,
     };

@@ -1,5 +1,6 @@
 import type { AnswerCache } from './cache/index.js';
 import { type Clock, systemClock } from './clock.js';
+import type { DoNotAsk } from './do-not-ask.js';
 import { EnrichmentError, messageOf, type Reject, systemCodeOf } from './errors.js';
 import { PROCESS_CREATION, type WantedRecords } from './event.js';
 import { type Judgement, Judgements } from './judgements.js';
@@ -14,6 +15,8 @@ import { Memory } from './pipeline/memory.js';
 import { isFlagged, refreshAll, type WrittenFile } from './pipeline/written-files.js';
 import type { RankedFile } from './ranking.js';
 import type { SightingStore } from './sightings/index.js';
+import { type OutputFile, outputFile } from './sinks/enriched-file.js';
+import { inPlaceFile } from './sinks/in-place.js';
 import { NATIVE_FORM, type RecordForm } from './sinks/record-form.js';
 import { readMembers } from './sinks/refresh.js';
 import type { ByteReader } from './sources/byte-reader.js';
@@ -59,10 +62,14 @@ export interface EnrichJob {
   /** Lists of files that need no question. */
   readonly knownGood?: KnownFiles;
   readonly knownBad?: KnownFiles;
+  /** Rules for files that are never asked about. */
+  readonly doNotAsk?: DoNotAsk;
   /** Ids of the Sysmon events that get a verdict; process creations without. All of them carry a file's hash. */
   readonly eventIds?: ReadonlySet<number>;
   /** Write all other records too, as they are. */
   readonly isEveryRecordWritten?: boolean;
+  /** Write verdicts into the logs themselves, which have to be JSON lines; every log's `enrichedPath` is its own path then. */
+  readonly isInPlace?: boolean;
   /** How records are written; as they were found without. */
   readonly form?: RecordForm;
   /** Read, judge and rank, but write and ask nothing. */
@@ -170,11 +177,13 @@ class EnrichRun {
     const wanted: WantedRecords = {
       eventIds: job.eventIds ?? new Set([PROCESS_CREATION]),
       isEveryRecordWanted: job.isEveryRecordWritten ?? false,
+      isEveryByteWanted: job.isInPlace ?? false,
     };
     const form = job.form ?? NATIVE_FORM;
     this.#setup = {
       judgements: this.#judgements,
       memory: this.#memory,
+      doNotAsk: job.doNotAsk,
       wanted,
       form,
       limits: job.containerLimits ?? DEFAULT_LIMITS,
@@ -186,6 +195,7 @@ class EnrichRun {
       [...wanted.eventIds].sort(),
       wanted.isEveryRecordWanted,
       form.name,
+      job.doNotAsk?.print,
     ]);
   }
 
@@ -193,7 +203,7 @@ class EnrichRun {
     const { isDryRun } = this.#setup;
     const files = await this.#readAll();
     await this.#memory?.flush();
-    const order = await chooseQuestions(this.#judgements.due(), this.#memory, this.#job.sightings, this.#startedAt);
+    const order = await chooseQuestions(this.#askable(), this.#memory, this.#job.sightings, this.#startedAt);
     // Before asking, so that a kill in the middle of it leaves the rest in the queue.
     if (!isDryRun) await this.#noteWaiting(order);
     const quota = isDryRun ? await this.#usage() : await this.#ask(order);
@@ -224,6 +234,13 @@ class EnrichRun {
     };
   }
 
+  /** What is due and may be asked. */
+  #askable(): Judgement[] {
+    const due = this.#judgements.due();
+    for (const judgement of due) if (judgement.isWithheld) this.#judgements.leaveUnanswered(judgement, 'limit');
+    return due.filter(({ isWithheld }) => !isWithheld);
+  }
+
   #fail(failure: RunFailure): void {
     this.#failures.push(failure);
     this.#observer.onFailure(failure);
@@ -252,7 +269,7 @@ class EnrichRun {
       this.#observer.onLogStart(STDIN_NAME);
       try {
         const log = { name: STDIN_NAME, filePath: undefined, isNamed: true, enrichedPath: stdin.enrichedPath };
-        const file = await this.#read(stdin.reader, log);
+        const file = await this.#read(stdin.reader, log, outputFile(stdin.enrichedPath));
         if (file !== undefined) files.push(file);
       } catch (error) {
         this.#logs.failed++;
@@ -265,39 +282,51 @@ class EnrichRun {
   async #takeUnchanged(log: LogFile): Promise<WrittenFile | undefined> {
     const { states, isForced } = this.#job;
     if (states === undefined || isForced || this.#setup.isDryRun) return undefined;
-    const counts = await states.unchangedCounts(log.path, log.enrichedPath, this.#optionsPrint);
-    if (counts === undefined) return undefined;
+    const unchanged = await states.unchanged(log.path, log.enrichedPath, this.#optionsPrint);
+    if (unchanged === undefined) return undefined;
+    const { counts } = unchanged;
+    const withheld = new Set(unchanged.withheld);
     const members = new Map<Judgement, string>();
     if (counts.processCreations + counts.otherEvents > 0) {
       await readMembers(log.enrichedPath, (member, key) => {
         if (key === undefined) return;
         const judgement = this.#judgements.of(key);
         judgement.records++;
+        if (withheld.has(key.hash)) judgement.isWithheld = true;
         if (!members.has(judgement)) members.set(judgement, member);
       });
       await this.#judgements.resolve();
     }
     this.#logs.unchanged++;
     this.#add(counts);
-    return { logName: log.path, logPath: log.path, enrichedPath: log.enrichedPath, counts, members };
+    return { logName: log.path, logPath: log.path, enrichedPath: log.enrichedPath, counts, members, withheld };
   }
 
   async #readLogFile(log: LogFile, bytesBefore: number): Promise<WrittenFile | undefined> {
-    const print = await this.#job.states?.print(log.path);
+    const { states, isInPlace = false } = this.#job;
+    const print = await states?.print(log.path);
+    const output = isInPlace
+      ? await inPlaceFile(log.path, (await states?.isAsLeft(log.path)) ? 'is kept' : 'to be kept')
+      : outputFile(log.enrichedPath);
     const file = await openLogFile(log.path);
     try {
       const counted = countingReader(file.reader, (bytes) => this.#observer.onProgress(bytesBefore + bytes));
-      const written = await this.#read(counted, { ...log, name: log.path, filePath: log.path });
-      if (written !== undefined) this.#prints.set(written, print);
+      const written = await this.#read(counted, { ...log, name: log.path, filePath: log.path }, output);
+      // Of a log that is written itself, only how it is left counts.
+      if (written !== undefined) this.#prints.set(written, isInPlace ? undefined : print);
       return written;
     } finally {
       await file.close();
     }
   }
 
-  async #read(reader: ByteReader, log: Parameters<typeof readIntoFile>[1]): Promise<WrittenFile | undefined> {
+  async #read(
+    reader: ByteReader,
+    log: Omit<Parameters<typeof readIntoFile>[1], 'output'> & { readonly enrichedPath: string },
+    output: OutputFile,
+  ): Promise<WrittenFile | undefined> {
     let hasFailedMember = false;
-    const end = await readIntoFile(reader, log, this.#setup, {
+    const end = await readIntoFile(reader, { ...log, output }, this.#setup, {
       onNote: (name, note) => this.#observer.onNote(name, note),
       onReject: (name, reject) => this.#observer.onReject(name, reject),
       onMemberFailure: (place, error) => {
@@ -314,8 +343,15 @@ class EnrichRun {
     this.#logs.read++;
     this.#add(end.counts);
     this.#observer.onLogEnd(log.name, end.format, end.counts.processCreations);
-    const { counts, members } = end;
-    const written = { logName: log.name, logPath: log.filePath, enrichedPath: log.enrichedPath, counts, members };
+    const { counts, members, withheld } = end;
+    const written = {
+      logName: log.name,
+      logPath: log.filePath,
+      enrichedPath: log.enrichedPath,
+      counts,
+      members,
+      withheld,
+    };
     // A failure is told at every run, so such a log is read at every run.
     if (hasFailedMember) this.#unsettled.add(written);
     return written;
@@ -383,7 +419,7 @@ class EnrichRun {
       for (const file of files) {
         const print =
           this.#prints.get(file) ?? (file.logPath === undefined ? undefined : await states.print(file.logPath));
-        if (!this.#unsettled.has(file)) await states.note(print, file.enrichedPath, file.counts, this.#optionsPrint);
+        if (!this.#unsettled.has(file)) await states.note(print, file.enrichedPath, file, this.#optionsPrint);
       }
       await states.save();
     }

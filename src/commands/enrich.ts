@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { access, mkdtemp, rm } from 'node:fs/promises';
+import { access, mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -15,14 +15,15 @@ import {
   showTermsOnce,
 } from '../assembly.js';
 import { loadConfig, parseDuration } from '../config.js';
+import { readDoNotAsk } from '../do-not-ask.js';
 import { describeReject, EnrichmentError, UsageError } from '../errors.js';
 import { HASH_BEARING_EVENTS, PROCESS_CREATION } from '../event.js';
-import { ENRICHED_ENDING, findLogs } from '../log-paths.js';
+import { ENRICHED_ENDING, findLogs, type LogFile } from '../log-paths.js';
 import { enrich } from '../pipeline.js';
 import type { ReportFormat } from '../reports/index.js';
 import { beginRun, type OpenRun, type RunEnd } from '../runs.js';
 import { outputFile } from '../sinks/enriched-file.js';
-import { RECORD_FORMS } from '../sinks/record-form.js';
+import { NATIVE_FORM, RECORD_FORMS } from '../sinks/record-form.js';
 import { streamByteReader } from '../sources/byte-reader.js';
 import type { RunFailure, Summary } from '../summary.js';
 import { describePlan, planOf } from './plan.js';
@@ -43,6 +44,7 @@ interface EnrichOptions extends CommonOptions {
   readonly events?: string;
   readonly records?: string;
   readonly allEvents?: boolean;
+  readonly inPlace?: boolean;
   readonly report?: string;
   readonly offline?: boolean;
   readonly dryRun?: boolean;
@@ -57,6 +59,7 @@ interface EnrichOptions extends CommonOptions {
 export async function runEnrich(shell: Shell, paths: readonly string[], options: EnrichOptions): Promise<ExitStatus> {
   const config = loadConfig(shell.env, options.envFile);
   const conditions = parseFailOn(options.failOn);
+  const doNotAsk = config.doNotAskPath === undefined ? undefined : readDoNotAsk(config.doNotAskPath);
   const eventIds = parseEventIds(options.events);
   const form = RECORD_FORMS.get(options.records ?? 'jsonl');
   if (form === undefined) {
@@ -77,6 +80,7 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
   if (options.dryRun && readsStdin) {
     throw new UsageError('BAD_USAGE', '--dry-run reads logs that can be read again; standard input cannot');
   }
+  if (options.inPlace) refuseBesideInPlace(options, readsStdin);
   const since = options.since === undefined ? undefined : parseTime(options.since);
   if (!options.offline && !options.dryRun) requireApiKey(config);
   const found = await findLogs(
@@ -84,6 +88,7 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
     options.out,
     since?.(shell.clock.now()),
   );
+  const logs = options.inPlace ? await writtenInPlace(found.logs) : found.logs;
 
   const rejects = options.rejects === undefined ? undefined : rejectFile(options.rejects);
   const output = new RunOutput(shell, loudnessOf(options), (logName, reject) => rejects?.add(logName, reject));
@@ -112,7 +117,7 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
       });
     }
     const { summary, detected, questions } = await enrich({
-      logs: found.logs,
+      logs,
       ...(spool === undefined
         ? {}
         : { stdin: { reader: streamByteReader(shell.stdin), enrichedPath: spool.enrichedPath } }),
@@ -122,8 +127,10 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
       ...(lists.knownGood === undefined ? {} : { knownGood: lists.knownGood }),
       ...(lists.knownBad === undefined ? {} : { knownBad: lists.knownBad }),
       ...(questioner === undefined ? {} : { questioner }),
+      ...(doNotAsk === undefined ? {} : { doNotAsk }),
       eventIds,
       isEveryRecordWritten: options.allEvents ?? false,
+      isInPlace: options.inPlace ?? false,
       form,
       isDryRun: options.dryRun ?? false,
       isForced: options.force ?? false,
@@ -160,7 +167,7 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
     const plan = options.dryRun ? planOf(questions, whole.quota, config.limits, options.maxLookups) : undefined;
     if (reportFormats !== undefined) {
       const written = [
-        ...found.logs.map(({ enrichedPath }) => enrichedPath),
+        ...logs.map(({ enrichedPath }) => enrichedPath),
         ...(spool === undefined ? [] : [spool.enrichedPath]),
       ];
       for (const path of await reportOn(written, reportFormats, options.out ?? '.', shell.signal)) {
@@ -190,6 +197,29 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
     await rejects?.abandon();
     await run?.end(end);
   }
+}
+
+/** Throws UsageError for what cannot go together with `--in-place`. */
+function refuseBesideInPlace({ out, records }: EnrichOptions, readsStdin: boolean): void {
+  const other =
+    out !== undefined
+      ? '--out writes elsewhere'
+      : records !== undefined && records !== NATIVE_FORM.name
+        ? `--records ${records} writes records anew`
+        : readsStdin
+          ? 'standard input has no place'
+          : undefined;
+  if (other !== undefined) throw new UsageError('BAD_USAGE', `--in-place writes into the logs themselves, ${other}`);
+}
+
+/** The logs with themselves as their enriched files. A link's target is written, not the link. */
+async function writtenInPlace(logs: readonly LogFile[]): Promise<LogFile[]> {
+  return Promise.all(
+    logs.map(async (log) => {
+      const path = await realpath(log.path).catch(() => log.path);
+      return { ...log, path, enrichedPath: path };
+    }),
+  );
 }
 
 /** Reports on the enriched files of this run that there are; a log without process creations has none. */

@@ -5,20 +5,15 @@ import { CONTEXT_EVENT_IDS, ParentIndex, type ProcessKey, processKey, selectCont
 import { PROCESS_CREATION, type RecordReceiver, type RecordView, type SysmonEvent } from '../event.js';
 import { lookupKeyOf, parseHashes } from '../hash.js';
 import type { Judgements } from '../judgements.js';
-import { CONTEXT_ENDING, ENRICHED_ENDING } from '../log-paths.js';
+import { contextPathOf } from '../log-paths.js';
 import { outputFile } from '../sinks/enriched-file.js';
 import { type ContainerLimits, openLogFile, readLog } from '../sources/index.js';
 
 const FLUSH_BYTES = 128 * 1024;
 
-/** Where the context of a log's flagged processes is written, beside its enriched file. */
-function contextPath(enrichedPath: string): string {
-  return enrichedPath.slice(0, -ENRICHED_ENDING.length) + CONTEXT_ENDING;
-}
-
 /** Whether a log's context was written before. */
 export function hasContext(enrichedPath: string): Promise<boolean> {
-  return access(contextPath(enrichedPath)).then(
+  return access(contextPathOf(enrichedPath)).then(
     () => true,
     () => false,
   );
@@ -45,7 +40,7 @@ export async function writeContext(
   });
 
   const isContext = selectContext(flagged, parents);
-  const output = outputFile(contextPath(log.enrichedPath));
+  const output = outputFile(contextPathOf(log.enrichedPath));
   const out = new ByteWriter(FLUSH_BYTES * 2);
   let records = 0;
   try {

@@ -1,4 +1,5 @@
 import { ByteWriter } from '../byte-writer.js';
+import type { DoNotAsk } from '../do-not-ask.js';
 import { LogError, type Reject } from '../errors.js';
 import {
   PROCESS_CREATION,
@@ -9,7 +10,7 @@ import {
 } from '../event.js';
 import { lookupKeyOf } from '../hash.js';
 import type { Judgement, Judgements } from '../judgements.js';
-import { type OutputFile, outputFile } from '../sinks/enriched-file.js';
+import type { OutputFile } from '../sinks/enriched-file.js';
 import type { RecordForm } from '../sinks/record-form.js';
 import type { ByteReader } from '../sources/byte-reader.js';
 import { type ContainerLimits, readLog } from '../sources/index.js';
@@ -36,6 +37,8 @@ export interface ReadingSetup {
   readonly judgements: Judgements;
   /** Where sightings are gathered; absent where nothing is remembered. */
   readonly memory: Memory | undefined;
+  /** What is never asked; a file is withheld if one of its records is. */
+  readonly doNotAsk: DoNotAsk | undefined;
   readonly wanted: WantedRecords;
   readonly form: RecordForm;
   readonly limits: ContainerLimits;
@@ -57,7 +60,13 @@ export type MembersAsWritten = ReadonlyMap<Judgement, string> | undefined;
 
 /** How a reading ended. `not_a_log` only where the log was met in a folder; a named one that is none is an error. */
 export type ReadingEnd =
-  | { readonly kind: 'read'; readonly format: string; readonly members: MembersAsWritten; readonly counts: LogCounts }
+  | {
+      readonly kind: 'read';
+      readonly format: string;
+      readonly members: MembersAsWritten;
+      readonly counts: LogCounts;
+      readonly withheld: ReadonlySet<string>;
+    }
   | { readonly kind: 'not_a_log'; readonly why: string }
   | { readonly kind: 'interrupted' };
 
@@ -72,18 +81,19 @@ const NO_HASH_MEMBER = virustotalMember(undefined, { verdict: 'unchecked', reaso
 /** Thrown through a source to stop it between two blocks. */
 class Interruption extends Error {}
 
-/** A record of the present block whose verdict is not written yet. */
-interface PendingRecord {
-  /** Where its body ends. */
+/** A part of the present block that is not written yet: a record that gets a verdict, one that gets none, or bytes between records. */
+interface PendingPart {
+  readonly kind: 'event' | 'other record' | 'passage';
+  /** Where its bytes, of a record those of its body, end. */
   readonly end: number;
-  /** Undefined for a record that is only passed through. */
-  readonly eventId: number | undefined;
+  /** Of an event. */
+  readonly eventId: number;
   readonly judgement: Judgement | undefined;
 }
 
 /**
- * Reads one log once and writes its enriched file, each record with what is known of its file by then. The file is in place only if the
- * log was read to its end. Rejects with LogError where the log cannot be read, with StorageError where the output cannot be written, and
+ * Reads one log once and writes its records to `output`, each record with what is known of its file by then. The output is in place only
+ * if the log was read to its end. Rejects with LogError where the log cannot be read, with StorageError where the output cannot be written, and
  * with the system's error where its bytes cannot be had.
  */
 export async function readIntoFile(
@@ -92,12 +102,12 @@ export async function readIntoFile(
     readonly name: string;
     readonly filePath: string | undefined;
     readonly isNamed: boolean;
-    readonly enrichedPath: string;
+    readonly output: OutputFile;
   },
   setup: ReadingSetup,
   observer: ReadingObserver,
 ): Promise<ReadingEnd> {
-  const output = outputFile(log.enrichedPath);
+  const { output } = log;
   const receiver = new FileReceiver(log.name, output, setup, observer);
   try {
     const options = { filePath: log.filePath, limits: setup.limits, wanted: setup.wanted };
@@ -105,7 +115,7 @@ export async function readIntoFile(
       observer.onMemberFailure(member === '' ? log.name : `${log.name}!${member}`, error),
     );
     await receiver.finish();
-    return { kind: 'read', format, members: receiver.members(), counts: receiver.counts };
+    return { kind: 'read', format, members: receiver.members(), counts: receiver.counts, withheld: receiver.withheld };
   } catch (error) {
     await output.abandon();
     if (error instanceof Interruption) return { kind: 'interrupted' };
@@ -119,14 +129,18 @@ export async function readIntoFile(
 
 class FileReceiver implements RecordReceiver {
   readonly counts = noCounts();
+  /** Hashes that a rule forbids asking about. */
+  readonly withheld = new Set<string>();
   readonly #name: string;
   readonly #output: OutputFile;
   readonly #setup: ReadingSetup;
   readonly #observer: ReadingObserver;
-  /** Bodies of the block's records, back to back, and what belongs to each. */
+  /** Bodies of the block's records and what stands between them, back to back, and what belongs to each. */
   readonly #bodies = new ByteWriter();
-  readonly #pending: PendingRecord[] = [];
+  readonly #pending: PendingPart[] = [];
   readonly #out = new ByteWriter(FLUSH_BYTES * 2);
+  /** In place, what follows a record in the log follows it as a passage. */
+  readonly #recordEnd: string;
   #members: Map<Judgement, string> | undefined = new Map();
 
   constructor(name: string, output: OutputFile, setup: ReadingSetup, observer: ReadingObserver) {
@@ -134,6 +148,7 @@ class FileReceiver implements RecordReceiver {
     this.#output = output;
     this.#setup = setup;
     this.#observer = observer;
+    this.#recordEnd = setup.wanted.isEveryByteWanted ? '}' : '}\n';
   }
 
   members(): MembersAsWritten {
@@ -158,14 +173,20 @@ class FileReceiver implements RecordReceiver {
     if (judgement !== undefined) this.#note(judgement, record);
     if (this.#setup.isDryRun) return;
     this.#setup.form.writeBody(record, this.#bodies);
-    this.#pending.push({ end: this.#bodies.length, eventId: record.eventId, judgement });
+    this.#pending.push({ kind: 'event', end: this.#bodies.length, eventId: record.eventId, judgement });
   }
 
   onOtherRecord(record: Pick<RecordView, 'writeBody'>): void {
     this.counts.total++;
     if (this.#setup.isDryRun) return;
     record.writeBody(this.#bodies);
-    this.#pending.push({ end: this.#bodies.length, eventId: undefined, judgement: undefined });
+    this.#pending.push({ kind: 'other record', end: this.#bodies.length, eventId: 0, judgement: undefined });
+  }
+
+  onPassage(bytes: Buffer): void {
+    if (this.#setup.isDryRun) return;
+    this.#bodies.bytes(bytes);
+    this.#pending.push({ kind: 'passage', end: this.#bodies.length, eventId: 0, judgement: undefined });
   }
 
   onOther(count: number): void {
@@ -190,16 +211,15 @@ class FileReceiver implements RecordReceiver {
   async onBlockEnd(): Promise<void> {
     await this.#setup.judgements.resolve();
     let start = 0;
-    for (const { end, eventId, judgement } of this.#pending) {
+    for (const { kind, end, eventId, judgement } of this.#pending) {
       this.#out.bytes(this.#bodies.buffer, start, end);
-      if (eventId === undefined) {
-        this.#out.text('}\n');
-      } else {
+      if (kind === 'event') {
         const tail = this.#setup.form.tail(eventId, judgement?.member ?? NO_HASH_MEMBER);
         const isEmptyObject = end - start === 1 && this.#bodies.buffer[start] === OPEN_BRACE;
         this.#out.text(isEmptyObject ? tail.slice(1) : tail);
         if (judgement !== undefined) this.#keepMember(judgement);
       }
+      if (kind !== 'passage') this.#out.text(this.#recordEnd);
       start = end;
       if (this.#out.length >= FLUSH_BYTES) await this.#flush();
     }
@@ -210,17 +230,23 @@ class FileReceiver implements RecordReceiver {
   }
 
   #note(judgement: Judgement, record: RecordView): void {
-    const { memory } = this.#setup;
+    const { memory, doNotAsk } = this.#setup;
     const isFirst = judgement.records++ === 0;
     const isRemembered =
       memory !== undefined && record.eventId === PROCESS_CREATION && judgement.state !== 'placeholder';
-    if (!isFirst && !isRemembered) return;
+    const isToBeWithheld = doNotAsk !== undefined && !judgement.isWithheld;
+    if (!isFirst && !isRemembered && !isToBeWithheld) return;
     const event = record.decode();
     if (isFirst) {
       judgement.image = imageOf(event);
       judgement.computer = event.computer ?? '';
     }
     if (isRemembered) memory.add(judgement.key.hash, event, this.#name);
+    if (isToBeWithheld) {
+      const whereabouts = { images: [imageOf(event)], hostNames: [event.computer ?? ''] };
+      judgement.isWithheld = doNotAsk.ruleAgainst(whereabouts) !== undefined;
+    }
+    if (judgement.isWithheld) this.withheld.add(judgement.key.hash);
   }
 
   #keepMember(judgement: Judgement): void {

@@ -17,6 +17,8 @@ interface LogState {
   /** The enriched file as it was left. */
   readonly enriched: FilePrint | null;
   readonly counts: LogCounts;
+  /** Hashes in it that a rule forbids asking about. */
+  readonly withheld: readonly string[];
   /** What else the enriched file depends on: events, form, the program's version. */
   readonly options: string;
 }
@@ -51,15 +53,26 @@ export class LogStates {
     for (const [path, state] of await this.#read()) this.#states.set(path, state);
   }
 
-  /** The counts of a log whose enriched file can stay as it is; undefined where it has to be read. */
-  async unchangedCounts(logPath: string, enrichedPath: string, options: string): Promise<LogCounts | undefined> {
+  /** What was read of a log whose enriched file can stay as it is; undefined where it has to be read. */
+  async unchanged(
+    logPath: string,
+    enrichedPath: string,
+    options: string,
+  ): Promise<Pick<LogState, 'counts' | 'withheld'> | undefined> {
     const state = this.#states.get(resolve(enrichedPath));
     if (state === undefined || state.options !== options) return undefined;
     const [log, enriched] = await Promise.all([printOf(logPath), printOf(enrichedPath)]);
     if (log === undefined || !isSame(log, state.log)) return undefined;
     const hasSameOutput =
       state.enriched === null ? enriched === undefined : enriched !== undefined && isSame(enriched, state.enriched);
-    return hasSameOutput ? state.counts : undefined;
+    return hasSameOutput ? state : undefined;
+  }
+
+  /** Whether a file is as an earlier run wrote it. */
+  async isAsLeft(enrichedPath: string): Promise<boolean> {
+    const state = this.#states.get(resolve(enrichedPath));
+    const print = await printOf(enrichedPath);
+    return state !== undefined && state.enriched !== null && print !== undefined && isSame(print, state.enriched);
   }
 
   /** A log's print before it is read, to be handed to `note` after: what changes meanwhile counts as not read. */
@@ -68,10 +81,16 @@ export class LogStates {
   }
 
   /** Notes that a log was read as `print` shows it, and how its enriched file was left. */
-  async note(print: FilePrint | undefined, enrichedPath: string, counts: LogCounts, options: string): Promise<void> {
+  async note(
+    print: FilePrint | undefined,
+    enrichedPath: string,
+    read: { readonly counts: LogCounts; readonly withheld: ReadonlySet<string> },
+    options: string,
+  ): Promise<void> {
     if (print === undefined) return;
     const enriched = (await printOf(enrichedPath)) ?? null;
-    this.#changed.set(resolve(enrichedPath), { log: print, enriched, counts, options });
+    const { counts, withheld } = read;
+    this.#changed.set(resolve(enrichedPath), { log: print, enriched, counts, withheld: [...withheld], options });
   }
 
   /** Writes what was noted; forgets logs whose enriched file is gone. Durable once resolved. Throws StorageError. */
@@ -155,10 +174,15 @@ function statesFromJson(json: unknown): Record<string, LogState> | undefined {
     const log = printFromJson(value['log']);
     const enriched = value['enriched'] === null ? null : printFromJson(value['enriched']);
     const counts = countsFromJson(value['counts']);
-    if (log === undefined || enriched === undefined || counts === undefined) return undefined;
-    states.push([path, { log, enriched, counts, options: value['options'] }]);
+    const withheld = value['withheld'];
+    if (log === undefined || enriched === undefined || counts === undefined || !isTextList(withheld)) return undefined;
+    states.push([path, { log, enriched, counts, withheld, options: value['options'] }]);
   }
   return Object.fromEntries(states);
+}
+
+function isTextList(json: unknown): json is readonly string[] {
+  return Array.isArray(json) && json.every((text) => typeof text === 'string');
 }
 
 function printFromJson(json: unknown): FilePrint | undefined {

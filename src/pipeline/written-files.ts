@@ -1,5 +1,7 @@
 import { EnrichmentError } from '../errors.js';
+import type { LookupKey } from '../hash.js';
 import type { Judgements } from '../judgements.js';
+import { inPlaceFile } from '../sinks/in-place.js';
 import type { RecordForm } from '../sinks/record-form.js';
 import { refreshFile } from '../sinks/refresh.js';
 import type { LogCounts, MembersAsWritten } from './log-reading.js';
@@ -12,6 +14,8 @@ export interface WrittenFile {
   readonly enrichedPath: string;
   readonly counts: LogCounts;
   readonly members: MembersAsWritten;
+  /** Hashes in it that a rule forbids asking about. */
+  readonly withheld: ReadonlySet<string>;
 }
 
 /** Step 4: rewrites the files that hold a record whose verdict has changed since it was written. Trouble with one is reported. */
@@ -22,10 +26,12 @@ export async function refreshAll(
   onRefreshed: (path: string) => void,
   onError: (path: string, error: EnrichmentError) => void,
 ): Promise<void> {
-  for (const { enrichedPath, members, counts } of files) {
+  for (const { logPath, enrichedPath, members, counts } of files) {
     if (counts.processCreations + counts.otherEvents === 0 || !hasChanged(members)) continue;
     try {
-      if (await refreshFile(enrichedPath, (key) => judgements.find(key.hash)?.member, form)) onRefreshed(enrichedPath);
+      const output = logPath === enrichedPath ? await inPlaceFile(logPath, 'is kept') : undefined;
+      const memberFor = (key: LookupKey): string | undefined => judgements.find(key.hash)?.member;
+      if (await refreshFile(enrichedPath, memberFor, form, output)) onRefreshed(enrichedPath);
     } catch (error) {
       if (!(error instanceof EnrichmentError)) throw error;
       onError(enrichedPath, error);

@@ -229,6 +229,36 @@ describe('what is asked', () => {
   });
 });
 
+describe('rules for what is never asked', () => {
+  it('keep hashes from leaving, in this run and the next, and say why', async () => {
+    await start();
+    const rules = join(root, 'rules.txt');
+    writeFileSync(rules, '# ours\npath c:\\program files\\corp\\**\nhost ws-fin-03\n');
+    await oneNight({ DO_NOT_ASK: rules });
+    const second = await oneNight({ DO_NOT_ASK: rules });
+    expect(second.logs.unchanged).toBe(4);
+    const asked = standIn.requests.map(({ hash }) => hash);
+    expect(asked).not.toContain(inventory.sha1);
+    expect(asked).not.toContain(dropper.sha1);
+    expect(asked).toContain(impostor.sha1);
+    expect(membersOf(inventory.sha1)[0]).toMatchObject({ verdict: 'unchecked', reason: 'limit' });
+    const running = shell();
+    await runQueue(running, { json: true });
+    expect(JSON.parse(running.printed()).to_ask).toBe(0);
+    // Without the rules it is asked after all.
+    await oneNight();
+    expect(standIn.requests.map(({ hash }) => hash)).toContain(inventory.sha1);
+  });
+
+  it('stop the run where they are not understood', async () => {
+    await start();
+    const rules = join(root, 'rules.txt');
+    writeFileSync(rules, 'everything\n');
+    await expect(runEnrich(shell({ DO_NOT_ASK: rules }), [logs], {})).rejects.toMatchObject({ code: 'BAD_SETTING' });
+    expect(standIn.requests).toEqual([]);
+  });
+});
+
 describe('lists of known files', () => {
   it('save questions, are counted, and never overrule a bad verdict', async () => {
     await start();
