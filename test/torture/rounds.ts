@@ -327,7 +327,18 @@ function damageOneFile(stage: Stage): void {
   const paths = readdirSync(world.cacheFolder, { recursive: true, encoding: 'utf8' })
     .map((name) => join(world.cacheFolder, name))
     .filter((path) => lstatSync(path).isFile() && !path.includes('.corrupt-') && !path.endsWith('.tmp'));
-  const ofKind = random.one(['/answers/', '/journal/', '/ledger/', '/locks/']);
+  const ofKind = random.one([
+    '/answers/',
+    '/journal/',
+    '/ledger/',
+    '/locks/',
+    '/sightings/',
+    '/runs/',
+    '/disclosed/',
+    '',
+  ]);
+  // Killed before there was anything to damage.
+  if (paths.length === 0) return;
   const path = random.one(
     paths.some((candidate) => candidate.includes(ofKind))
       ? paths.filter((candidate) => candidate.includes(ofKind))
