@@ -1,9 +1,11 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import type { AlertChannel, AlertOutbox } from './alerts.js';
 import { type AnswerCache, openCache } from './cache/index.js';
+import type { ChangeLog } from './changes.js';
 import type { Clock } from './clock.js';
-import type { Config } from './config.js';
+import type { Config, LimitWindow, RequestLimits } from './config.js';
 import { messageOf, StorageError, systemCodeOf, UsageError } from './errors.js';
 import type { KnownFiles } from './known-good/index.js';
 import { isFresh } from './lookup.js';
@@ -12,6 +14,7 @@ import type { EnrichQuestioner } from './pipeline.js';
 import type { SightingStore } from './sightings/index.js';
 import type { QuotaSummary, QuotaWindow } from './summary.js';
 import type { Purpose, Usage } from './virustotal/ledger.js';
+import type { OverallQuotas } from './virustotal/response.js';
 import type { Questioner } from './virustotal/schedule.js';
 
 const packageJson: { readonly version: string } = createRequire(import.meta.url)('../package.json');
@@ -39,7 +42,83 @@ export async function openConfiguredSightings(
   onReport: (report: string) => void,
 ): Promise<SightingStore> {
   const { openSightings } = await import('./sightings/index.js');
-  return openSightings(dataFolder(config), { onReport });
+  return openSightings(dataFolder(config), { onReport, keptMs: config.sightingsKeptMs });
+}
+
+/** What becomes of changed verdicts. */
+export interface VerdictWatch {
+  readonly changes: ChangeLog;
+  readonly alerts: AlertOutbox;
+}
+
+/**
+ * Opens the history of changed verdicts and the outbox of alerts, which new malicious files go to: both are those of one host of
+ * VirusTotal. `execCommand` is the command line of `--exec`, `environment` what it runs with. Throws UsageError for a bad command.
+ */
+export async function openVerdictWatch(
+  config: Config,
+  options: {
+    readonly sightings: SightingStore;
+    readonly clock: Clock;
+    readonly execCommand?: string;
+    readonly environment: Readonly<Record<string, string | undefined>>;
+    readonly onReport: (report: string) => void;
+  },
+): Promise<VerdictWatch> {
+  const { sightings, clock, onReport } = options;
+  const [{ openAlertOutbox }, { openChangeLog }, { mergeEvidence }] = await Promise.all([
+    import('./alerts.js'),
+    import('./changes.js'),
+    import('./evidence.js'),
+  ]);
+  const folder = join(dataFolder(config), cacheFolderName(config.baseUrl));
+  const channels = await alertChannels(config, options);
+  const alerts = openAlertOutbox({ folder, channels, clock, onReport });
+  const changes = openChangeLog({
+    folder,
+    thresholds: config.thresholds,
+    sightingsOf: async (digests) => {
+      const [first, ...others] = (await sightings.getMany(digests)).values();
+      for (const other of others) if (first !== undefined) mergeEvidence(first, other);
+      return first;
+    },
+    watcher: {
+      // A hash that somebody only asked about is no news to him.
+      onNewlyMalicious: async (file) => {
+        if (file.seen.records > 0) await alerts.add(file);
+      },
+      onNoLongerMalicious: (hash) => alerts.withdraw(hash),
+    },
+    onReport,
+  });
+  return { changes, alerts };
+}
+
+async function alertChannels(
+  config: Config,
+  options: {
+    readonly clock: Clock;
+    readonly execCommand?: string;
+    readonly environment: Readonly<Record<string, string | undefined>>;
+  },
+): Promise<AlertChannel[]> {
+  const { clock, execCommand, environment } = options;
+  const { commandChannel, webhookChannel } = await import('./alerts.js');
+  const channels: AlertChannel[] = [];
+  if (config.alertUrl !== undefined) {
+    const url = config.alertUrl.reveal();
+    const { proxyFromEnvironment } = await import('./virustotal/proxy.js');
+    const proxy = proxyFromEnvironment(config.proxyEnvironment.reveal(), url);
+    channels.push(
+      webhookChannel({ url, version: packageJson.version, clock, ...(proxy === undefined ? {} : { proxy }) }),
+    );
+  }
+  if (execCommand !== undefined) {
+    const secrets = new Set(['VT_API_KEY', 'VT_API_KEY_FILE', 'ALERT_URL']);
+    const env = Object.fromEntries(Object.entries(environment).filter(([name]) => !secrets.has(name)));
+    channels.push(commandChannel({ command: execCommand, env }));
+  }
+  return channels;
 }
 
 /** What earlier runs read of logs. */
@@ -92,6 +171,8 @@ export interface AskingOptions {
   readonly signal?: AbortSignal;
   /** Ask even where the cache has a fresh answer by now. */
   readonly isAlwaysAsked?: boolean;
+  /** Where changed verdicts are recorded; not at all without. */
+  readonly changes?: ChangeLog;
   /** Told what is worth knowing, one line each. */
   readonly say: (text: string) => void;
 }
@@ -99,6 +180,8 @@ export interface AskingOptions {
 /** A questioner over the real client, ledger and cache. */
 export interface OpenQuestioner extends EnrichQuestioner {
   readonly lookUp: Questioner['lookUp'];
+  /** The limits that hold for the key: the settings', with VirusTotal's own where they say `auto`. */
+  readonly limits: RequestLimits;
   /** VirusTotal's own count for the key, or undefined where it cannot be had; costs no quota. */
   remoteUsage(): Promise<{ readonly day: QuotaWindow; readonly month: QuotaWindow } | undefined>;
   close(): Promise<void>;
@@ -128,16 +211,29 @@ export async function openQuestioner(config: Config, options: AskingOptions): Pr
     clock,
     ...(proxy === undefined ? {} : { proxy }),
   });
+  const theirs = config.autoLimits.size === 0 ? undefined : await client.overallQuotas();
+  if (theirs === undefined && config.autoLimits.size > 0) {
+    options.say(
+      'VirusTotal does not tell the limits of this key; those of a public key are used where they are set to auto',
+    );
+  }
+  const limits = withTheirLimits(config.limits, config.autoLimits, theirs);
   const desk = await openDesk({
     folder,
     host: new URL(config.baseUrl).host,
     key,
-    limits: config.limits,
+    limits,
     purpose: options.purpose,
     clock,
     onCorrupt: (path) =>
       options.say(`the ledger could not be read and was set aside as ${path}; the minute counts as spent`),
   });
+  if (theirs !== undefined) {
+    await desk.reconcile({
+      ...(theirs.daily === undefined ? {} : { day: theirs.daily.used }),
+      ...(theirs.monthly === undefined ? {} : { month: theirs.monthly.used }),
+    });
+  }
   const disclosed = openDisclosureLog({
     cacheFolder: folder,
     host: new URL(config.baseUrl).host,
@@ -163,7 +259,11 @@ export async function openQuestioner(config: Config, options: AskingOptions): Pr
       // With --refresh only an answer that came after we were asked is new enough.
       return options.isAlwaysAsked && lookup.askedAt < startedAt ? undefined : lookup;
     },
-    onAnswer: (lookup) => cache.put(lookup),
+    onAnswer: async (lookup) => {
+      // Before the old answer is gone: a kill in between repeats the comparison instead of losing it.
+      await options.changes?.note(await cache.get(lookup.askedHash), lookup);
+      await cache.put(lookup);
+    },
   });
   return {
     lookUp: (hash) => questioner.lookUp(hash),
@@ -171,6 +271,7 @@ export async function openQuestioner(config: Config, options: AskingOptions): Pr
     get failure() {
       return questioner.failure;
     },
+    limits,
     usage: async () => quotaSummary(await desk.usage()),
     remoteUsage: async () => {
       const quotas = await client.overallQuotas();
@@ -186,6 +287,24 @@ export async function openQuestioner(config: Config, options: AskingOptions): Pr
       await desk.close();
       await disclosed.close();
     },
+  };
+}
+
+/** There is no count per minute at VirusTotal: its hourly one is sixty times that (a public key shows 240, and has 4 a minute). */
+function withTheirLimits(
+  limits: RequestLimits,
+  auto: ReadonlySet<LimitWindow>,
+  theirs: OverallQuotas | undefined,
+): RequestLimits {
+  const limit = (window: LimitWindow, allowed: number | undefined): number =>
+    auto.has(window) && allowed !== undefined ? allowed : limits[window];
+  const hourly = theirs?.hourly?.allowed;
+  const perDay = limit('perDay', theirs?.daily?.allowed);
+  return {
+    perMinute: limit('perMinute', hourly === undefined ? undefined : Math.max(1, Math.floor(hourly / 60))),
+    perDay,
+    perMonth: limit('perMonth', theirs?.monthly?.allowed),
+    reservePerDay: Math.min(limits.reservePerDay, perDay),
   };
 }
 

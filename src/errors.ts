@@ -1,7 +1,7 @@
 /**
  * Why a run, a log or a record failed; every code is listed in the README.
  * Records: TRUNCATED, BAD_RECORD, BAD_JSON, TOO_LARGE. Logs: UNREADABLE, NOT_A_LOG, UNSUPPORTED, ENCRYPTED, CORRUPT.
- * VirusTotal: KEY_REFUSED, KEY_MISSING, SERVICE_DOWN, BAD_ANSWER, REQUEST_REFUSED. Run: BAD_USAGE, BAD_SETTING, OUTPUT, CACHE, COLLISION.
+ * VirusTotal: KEY_REFUSED, KEY_MISSING, SERVICE_DOWN, BAD_ANSWER, REQUEST_REFUSED. Run: BAD_USAGE, BAD_SETTING, OUTPUT, CACHE, COLLISION, ALERT.
  */
 export type ErrorCode =
   | 'TRUNCATED'
@@ -22,7 +22,8 @@ export type ErrorCode =
   | 'BAD_SETTING'
   | 'OUTPUT'
   | 'CACHE'
-  | 'COLLISION';
+  | 'COLLISION'
+  | 'ALERT';
 
 /** Base of every error this program raises itself; `code` says which, the message says what, where and what to do. */
 export class EnrichmentError extends Error {

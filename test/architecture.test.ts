@@ -15,6 +15,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   sightings: ['vocabulary', 'storage'],
   runs: ['vocabulary', 'storage'],
   disclosure: ['vocabulary', 'storage'],
+  changes: ['vocabulary', 'storage'],
   sinks: ['vocabulary', 'storage'],
   reports: ['vocabulary', 'storage', 'sources', 'sinks'],
   pipeline: [
@@ -28,6 +29,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'sinks',
     'reports',
     'disclosure',
+    'changes',
   ],
   demo: ['vocabulary', 'storage'],
   commands: [
@@ -44,6 +46,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'demo',
     'runs',
     'disclosure',
+    'changes',
   ],
 };
 
@@ -56,6 +59,8 @@ const TOP_LEVEL: Readonly<Record<string, string>> = {
   'assembly.ts': 'pipeline',
   'runs.ts': 'runs',
   'disclosure.ts': 'disclosure',
+  'changes.ts': 'changes',
+  'alerts.ts': 'changes',
 };
 
 function partOf(path: string): string {

@@ -16,8 +16,10 @@ import {
   ledgerFromJson,
   MAX_LEASE_MS,
   type Purpose,
+  raise,
   type SpentWindow,
   spend,
+  type TheirCount,
   type Usage,
   usageOf,
 } from './ledger.js';
@@ -59,6 +61,8 @@ export interface Desk {
   release(hash: string): Promise<void>;
   /** Notes VirusTotal's word that nothing is left until `until`, for all processes. Throws StorageError. */
   block(window: SpentWindow, until: Date): Promise<void>;
+  /** Raises our counts to VirusTotal's own where those are higher. Throws StorageError. */
+  reconcile(theirs: TheirCount): Promise<void>;
   /** What is used and left. Throws StorageError. */
   usage(): Promise<Usage>;
   /** Gives up all claims of this desk. Throws StorageError. */
@@ -190,6 +194,11 @@ export async function openDesk(options: DeskOptions): Promise<Desk> {
     block: (window, until) =>
       change((books) => {
         const ledger = block(books.ledger, window, until);
+        return ledger === books.ledger ? books : { ...books, ledger };
+      }),
+    reconcile: (theirs) =>
+      change((books) => {
+        const ledger = raise(books.ledger, clock.now(), theirs);
         return ledger === books.ledger ? books : { ...books, ledger };
       }),
     usage: async () => {

@@ -114,6 +114,23 @@ export function block(state: LedgerState, window: SpentWindow, until: Date): Led
   return { ...state, blocked: { window, untilMs: until.getTime() } };
 }
 
+/** What VirusTotal itself has counted for the key in the running UTC day and month; each absent where it does not say. */
+export interface TheirCount {
+  readonly day?: number;
+  readonly month?: number;
+}
+
+/**
+ * Raises our counts to VirusTotal's where those are higher: the key was used elsewhere too. Lower ones change nothing, since a
+ * request that we have spent may not have arrived there yet.
+ */
+export function raise(stored: LedgerState, now: Date, theirs: TheirCount): LedgerState {
+  const state = corrected(stored, now);
+  const days = raised(state.days, dayOf(now), theirs.day);
+  const months = raised(state.months, monthOf(now), theirs.month);
+  return days === state.days && months === state.months ? state : { ...state, days, months };
+}
+
 /** What is used and left for this purpose. */
 export function usageOf(stored: LedgerState, now: Date, limits: Limits, purpose: Purpose): Usage {
   const state = corrected(stored, now);
@@ -194,6 +211,14 @@ function withSpend(minute: readonly Spend[], nowMs: number, leaseEndMs: number, 
 /** Requests of the period `label` and of every later one: after a clock was set back, later periods may have been this one in truth. */
 function usedSince(counts: readonly PeriodCount[], label: string): number {
   return counts.reduce((used, [counted, count]) => (counted >= label ? used + count : used), 0);
+}
+
+function raised(counts: readonly PeriodCount[], label: string, theirs = 0): readonly PeriodCount[] {
+  const missing = theirs - usedSince(counts, label);
+  if (missing <= 0) return counts;
+  const byLabel = new Map(counts);
+  byLabel.set(label, (byLabel.get(label) ?? 0) + missing);
+  return newest([...byLabel]);
 }
 
 /** Adds one request to the periods in which it may leave and to every later one, any of which may be the true one. */

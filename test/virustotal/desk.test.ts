@@ -53,6 +53,11 @@ describe('two desks on one folder', () => {
     expect(await other.admit(hashOf(6), unanswered)).toEqual({ kind: 'granted' });
   });
 
+  it('share what VirusTotal has counted', async () => {
+    await (await open()).reconcile({ day: 480 });
+    expect(await (await open()).admit(hashOf(1), unanswered)).toMatchObject({ kind: 'spent', window: 'day' });
+  });
+
   it('never ask about the same file', async () => {
     const [one, other] = [await open(), await open()];
     expect((await one.admit(hashOf(1), unanswered)).kind).toBe('granted');

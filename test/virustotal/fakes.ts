@@ -2,7 +2,7 @@ import type { Clock } from '../../src/clock.js';
 import type { Lookup } from '../../src/lookup.js';
 import type { VirusTotalClient } from '../../src/virustotal/client.js';
 import type { Desk } from '../../src/virustotal/desk.js';
-import { block, EMPTY_LEDGER, type Limits, spend, usageOf } from '../../src/virustotal/ledger.js';
+import { block, EMPTY_LEDGER, type Limits, raise, spend, usageOf } from '../../src/virustotal/ledger.js';
 import type { Attempt, OverallQuotas } from '../../src/virustotal/response.js';
 
 export const START_MS = Date.UTC(2026, 2, 10, 12);
@@ -81,6 +81,9 @@ export function fakeDesk(clock: Clock, limits: Limits = UNLIMITED) {
     },
     block: async (window, until) => {
       ledger = block(ledger, window, until);
+    },
+    reconcile: async (theirs) => {
+      ledger = raise(ledger, clock.now(), theirs);
     },
     usage: async () => usageOf(ledger, clock.now(), limits, 'batch'),
     close: async () => claimed.clear(),

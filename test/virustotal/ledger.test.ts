@@ -10,6 +10,7 @@ import {
   MINUTE_MS,
   nextOpening,
   type Purpose,
+  raise,
   spend,
   usageOf,
 } from '../../src/virustotal/ledger.js';
@@ -302,5 +303,36 @@ describe('usage', () => {
     expect(nextOpening('day', now)).toEqual(new Date('2027-01-01T00:00:00Z'));
     expect(nextOpening('unknown', now)).toEqual(new Date('2027-01-01T00:00:00Z'));
     expect(nextOpening('month', new Date('2026-01-31T00:00:00Z'))).toEqual(new Date('2026-02-01T00:00:00Z'));
+  });
+});
+
+describe('VirusTotal’s own count', () => {
+  const now = new Date(START);
+  const used = (state: LedgerState, at = now): { day: number; month: number } => {
+    const { day, month } = usageOf(state, at, PUBLIC_KEY, 'batch');
+    return { day: day.used, month: month.used };
+  };
+
+  it('raises ours where it is higher: the key was used elsewhere too', () => {
+    const ledger = ledgerOf(PUBLIC_KEY);
+    ledger.ask();
+    const raised = raise(ledger.state, now, { day: 480, month: 7000 });
+    expect(used(raised)).toEqual({ day: 480, month: 7000 });
+    const { decision } = spend(raised, { now, limits: PUBLIC_KEY, purpose: 'batch', leaseMs: LEASE_MS });
+    expect(decision).toMatchObject({ kind: 'spent', window: 'day' });
+  });
+
+  it('never lowers ours: what we have spent may not have arrived yet', () => {
+    const ledger = ledgerOf(PUBLIC_KEY);
+    ledger.ask();
+    ledger.ask();
+    expect(raise(ledger.state, now, { day: 1 })).toBe(ledger.state);
+    expect(raise(ledger.state, now, {})).toBe(ledger.state);
+  });
+
+  it('is of this day and month alone', () => {
+    const raised = raise(EMPTY_LEDGER, now, { day: 300, month: 300 });
+    expect(used(raised, new Date(START + DAY_MS))).toEqual({ day: 0, month: 300 });
+    expect(ledgerFromJson(JSON.parse(JSON.stringify(raised)))).toEqual(raised);
   });
 });
