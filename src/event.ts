@@ -48,6 +48,11 @@ export interface WantedRecords {
   readonly eventIds: ReadonlySet<number>;
   /** Every other record is handed over too, through `onOtherRecord`, Sysmon's or not. */
   readonly isEveryRecordWanted?: boolean;
+  /**
+   * The bytes that are in no wanted record are handed over too, through `onPassage`, so that the log can be written anew with nothing
+   * else changed. Only JSON lines can: any other log ends in LogError UNSUPPORTED. `isEveryRecordWanted` says nothing then.
+   */
+  readonly isEveryByteWanted?: boolean;
 }
 
 /** Who receives what a source reads, in the log's order. All calls are synchronous but `onBlockEnd`. */
@@ -58,6 +63,8 @@ export interface RecordReceiver {
   onOther(count: number): void;
   /** Where every record is wanted: one that is not of the wanted events. Only its body can be had. */
   onOtherRecord?(record: Pick<RecordView, 'writeBody'>): void;
+  /** Where every byte is wanted: bytes that are in no wanted record, in their place among these. They are counted elsewhere. */
+  onPassage?(bytes: Buffer): void;
   /** A record that could not be read. */
   onReject(reject: Reject): void;
   /** One record more in another guise (a tool's second line for one event): counted, not written. */

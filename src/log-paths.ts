@@ -28,8 +28,16 @@ export interface FoundLogs {
 
 /** Endings of the files this program writes itself; they are never read as logs. */
 export const ENRICHED_ENDING = '.enriched.jsonl';
-export const CONTEXT_ENDING = '.context.jsonl';
+const CONTEXT_ENDING = '.context.jsonl';
+/** Ending of a log that stands beside the one that was written in its place. */
+export const ORIGINAL_ENDING = '.orig';
 const OWN_FILE = /(\.enriched\.(jsonl|csv)|\.context\.jsonl|\.orig)$|\.sysmon-vt-[0-9a-f-]+\.tmp$/i;
+
+/** Where the context of a log's flagged processes is written: beside its enriched file, which is the log itself where that was written in place. */
+export function contextPathOf(enrichedPath: string): string {
+  const name = enrichedPath.endsWith(ENRICHED_ENDING) ? enrichedPath.slice(0, -ENRICHED_ENDING.length) : enrichedPath;
+  return `${name}${CONTEXT_ENDING}`;
+}
 
 /** Deeper folders than any real tree; stops at mounts that contain themselves. */
 const MAX_FOLDER_DEPTH = 64;

@@ -3,7 +3,7 @@ import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf, systemCodeOf } from '../errors.js';
 import { PROCESS_CREATION, type SysmonEvent } from '../event.js';
-import { ENRICHED_ENDING } from '../log-paths.js';
+import { contextPathOf, ENRICHED_ENDING } from '../log-paths.js';
 import {
   EnrichedSet,
   parseReportFormats,
@@ -27,7 +27,6 @@ export interface ReportOptions extends CommonOptions {
 }
 
 const DEFAULT_FORMATS = 'html';
-const CONTEXT_ENDING = '.context.jsonl';
 /** Deeper folders than any real tree; stops at mounts that contain themselves. */
 const MAX_FOLDER_DEPTH = 64;
 
@@ -78,7 +77,7 @@ export async function readEnrichedSet(paths: readonly string[], signal: AbortSig
   for (const source of set.sourcesWithStories()) {
     if (signal.aborted) break;
     const path = contextPathOf(source);
-    if (path === undefined || !(await exists(path))) continue;
+    if (!(await exists(path))) continue;
     set.startContext(source);
     await readRecords(path, set, signal, (event, member) => {
       if (event === undefined) return false;
@@ -110,13 +109,6 @@ export async function writeReports(
     paths.push(path);
   }
   return paths;
-}
-
-/** Where the context of an enriched file's log stands: beside it. Undefined where its name is not one of ours. */
-function contextPathOf(enrichedPath: string): string | undefined {
-  return enrichedPath.endsWith(ENRICHED_ENDING)
-    ? `${enrichedPath.slice(0, -ENRICHED_ENDING.length)}${CONTEXT_ENDING}`
-    : undefined;
 }
 
 async function findEnrichedFiles(paths: readonly string[], set: EnrichedSet): Promise<string[]> {

@@ -17,12 +17,17 @@ export interface OutputFile {
 const OUTPUT_MODE = 0o600;
 
 /**
- * Opens `path` for writing through a temporary file beside it, made at the first write.
+ * Opens `path` for writing through a temporary file beside it, made at the first write. `isToBeReplaced` is asked when that is complete
+ * and durable, with its path, right before it takes the place of `path`; where it says no, it is dropped.
  * Rejects with StorageError OUTPUT that says what to do.
  */
-export function outputFile(path: string): OutputFile {
+export function outputFile(
+  path: string,
+  isToBeReplaced: (temporaryPath: string) => Promise<boolean> = async () => true,
+): OutputFile {
   const temporaryPath = `${path}.sysmon-vt-${randomUUID()}.tmp`;
   let file: FileHandle | undefined;
+  let hasTemporary = false;
   const explained = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
       return await work();
@@ -30,12 +35,18 @@ export function outputFile(path: string): OutputFile {
       throw outputError(path, error);
     }
   };
+  const close = async (): Promise<void> => {
+    const open = file;
+    file = undefined;
+    await open?.close();
+  };
   return {
     write: (bytes) =>
       explained(async () => {
         if (file === undefined) {
           await mkdir(dirname(path), { recursive: true });
           file = await open(temporaryPath, 'wx', OUTPUT_MODE);
+          hasTemporary = true;
         }
         let written = 0;
         while (written < bytes.length) written += (await file.write(bytes, written)).bytesWritten;
@@ -44,18 +55,17 @@ export function outputFile(path: string): OutputFile {
       explained(async () => {
         if (file === undefined) return;
         await file.sync();
-        await file.close();
-        file = undefined;
-        await renameOver(temporaryPath, path);
+        await close();
+        if (await isToBeReplaced(temporaryPath)) await renameOver(temporaryPath, path);
+        else await unlink(temporaryPath);
+        hasTemporary = false;
       }),
-    abandon: async () => {
-      if (file === undefined) return;
-      await file.close();
-      file = undefined;
-      await unlink(temporaryPath).catch((error: unknown) => {
-        if (systemCodeOf(error) !== 'ENOENT') throw outputError(path, error);
-      });
-    },
+    abandon: () =>
+      explained(async () => {
+        await close();
+        if (hasTemporary) await unlink(temporaryPath);
+        hasTemporary = false;
+      }),
   };
 }
 
@@ -77,6 +87,7 @@ async function renameOver(from: string, to: string): Promise<void> {
 }
 
 function outputError(path: string, error: unknown): StorageError {
+  if (error instanceof StorageError) return error;
   const code = systemCodeOf(error);
   const nextStep =
     code === 'EACCES' || code === 'EROFS' || code === 'EPERM'

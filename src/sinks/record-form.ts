@@ -8,7 +8,7 @@ export interface RecordForm {
   readonly name: string;
   /** Appends the record without its closing brace and without anything of the verdict. */
   writeBody(record: RecordView, out: ByteWriter): void;
-  /** All that follows the body up to the line feed, for a body that has members. `member` is the `virustotal` member, JSON text. */
+  /** All that follows the body up to the closing brace, for a body that has members. `member` is the `virustotal` member, JSON text. */
   tail(eventId: number, member: string): string;
   /** Where the tail begins in a line of ours whose member begins at `memberStart` (its comma or opening brace). */
   tailStart(line: Buffer, memberStart: number): number;
@@ -20,7 +20,7 @@ export interface RecordForm {
 export const NATIVE_FORM: RecordForm = {
   name: 'jsonl',
   writeBody: (record, out) => record.writeBody(out),
-  tail: (_eventId, member) => `,"virustotal":${member}}\n`,
+  tail: (_eventId, member) => `,"virustotal":${member}`,
   tailStart: (_line, memberStart) => memberStart,
   eventIdOf: () => 0,
 };
@@ -33,7 +33,7 @@ export const ECS_FORM: RecordForm = {
   writeBody: (record, out) => writeEcsBody(record.decode(), out),
   tail: (eventId, member) => {
     const threat = ecsThreat({ eventId }, JSON.parse(member));
-    return `${threat === undefined ? '' : `,"threat":${threat}`},"virustotal":${member}}\n`;
+    return `${threat === undefined ? '' : `,"threat":${threat}`},"virustotal":${member}`;
   },
   tailStart: (line, memberStart) => {
     const threat = line.lastIndexOf(THREAT_START, memberStart);

@@ -12,7 +12,7 @@ import {
   openMembers,
 } from './containers.js';
 import { looksLikeCsv, readCsv } from './csv.js';
-import { decodingReader } from './encoding.js';
+import { decodingReader, detectEncoding } from './encoding.js';
 import { isEvtx, readEvtx } from './evtx/index.js';
 import { looksLikeJson, readJson } from './json.js';
 import { looksLikeText, readText } from './text.js';
@@ -119,16 +119,27 @@ class NestedReading {
       this.#receiver.onNote(place === '' ? 'empty' : `${place}: empty`);
       return this.#takenFor(place, 'empty', 'no bytes');
     }
+    const isInPlace = wanted.isEveryByteWanted ?? false;
     if (isEvtx(head)) {
+      if (isInPlace) throw notInPlace('EVTX');
       await readEvtx(reader, wanted, this.#receiver);
       return this.#takenFor(place, 'EVTX', 'the signature of event log files or chunks');
     }
     const container = detectContainer(head);
-    if (container !== undefined) return this.#readMembers(container, reader, place, depth);
+    if (container !== undefined) {
+      if (isInPlace) throw notInPlace(`a ${container} archive`);
+      return this.#readMembers(container, reader, place, depth);
+    }
+    const { encoding, markBytes } = detectEncoding(head);
     const text = new PeekableReader(decodingReader(reader));
     const textHead = await text.peek(HEAD_BYTES);
     for (const source of TEXT_SOURCES) {
       if (!source.looksLike(textHead)) continue;
+      if (isInPlace) {
+        if (source.read !== readJson) throw notInPlace(source.format);
+        if (encoding !== 'utf-8') throw notInPlace(`JSON in ${encoding}`);
+        this.#receiver.onPassage?.(head.subarray(0, markBytes));
+      }
       await source.read(text, wanted, this.#receiver);
       return this.#takenFor(place, source.format, source.sign);
     }
@@ -200,6 +211,13 @@ class NestedReading {
       throw error;
     }
   }
+}
+
+function notInPlace(format: string): LogError {
+  return new LogError(
+    'UNSUPPORTED',
+    `${format} cannot be changed in place, only JSON lines in UTF-8 can; give --out DIR instead`,
+  );
 }
 
 function describeHead(head: Buffer, textHead: Buffer): string {

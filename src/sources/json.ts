@@ -7,6 +7,7 @@ import { VERDICT_MEMBER, writeObjectBody } from './json/body.js';
 import { isWrapper, readValues, type ValuePlace, type ValueVisitor } from './json/framing.js';
 import { Layouts } from './json/layouts.js';
 import { isObject, type JsonObject } from './json/members.js';
+import { OwnLines } from './json/own-lines.js';
 import { isBulkAction, type RecognisedEvent, type Recognition, recognise } from './json/recognise.js';
 
 /** How a JSON log is read. */
@@ -51,6 +52,9 @@ class JsonSource implements ValueVisitor {
   readonly #isEveryRecordWanted: boolean;
   readonly #receiver: RecordReceiver;
   readonly #parsesEveryLine: boolean;
+  /** Only where every byte is wanted. */
+  readonly onPassed?: (bytes: Buffer) => void;
+  readonly #ownLines: OwnLines | undefined;
   readonly #layouts = new Layouts();
   /** Ids of the records written per rule that were handed on, by computer and channel. */
   readonly #seenPerRule = new Map<string, Set<string>>();
@@ -60,10 +64,12 @@ class JsonSource implements ValueVisitor {
 
   constructor(wanted: WantedRecords, receiver: RecordReceiver, parsesEveryLine: boolean) {
     this.#wantedIds = wanted.eventIds;
-    this.#isEveryRecordWanted = wanted.isEveryRecordWanted ?? false;
     this.#receiver = receiver;
+    this.#ownLines = wanted.isEveryByteWanted ? new OwnLines() : undefined;
+    this.#isEveryRecordWanted = wanted.isEveryRecordWanted === true && this.#ownLines === undefined;
+    if (this.#ownLines !== undefined) this.onPassed = (bytes) => this.#pass(bytes);
     // What is handed over has to be JSON as a whole, and without a verdict of an earlier run.
-    this.#parsesEveryLine = parsesEveryLine || this.#isEveryRecordWanted;
+    this.#parsesEveryLine = parsesEveryLine || this.#isEveryRecordWanted || this.#ownLines !== undefined;
   }
 
   /** Whether there was something, and none of it a JSON value. */
@@ -91,9 +97,11 @@ class JsonSource implements ValueVisitor {
   onObject(object: Buffer, place: ValuePlace): void {
     const record = parseObject(object);
     if (record !== undefined) {
-      this.#take(object, record, recognise(record));
+      const recognition = recognise(record);
+      this.#take(object, record, recognition, place.isElement);
       return;
     }
+    this.#pass(object);
     this.onReject({ code: 'BAD_JSON', message: 'not JSON', record: String(place.number), offset: place.offset });
   }
 
@@ -119,19 +127,29 @@ class JsonSource implements ValueVisitor {
     await this.#receiver.onBlockEnd();
   }
 
-  #take(bytes: Buffer, record: JsonObject, recognition: Recognition | undefined): void {
+  #take(bytes: Buffer, record: JsonObject, recognition: Recognition | undefined, isElement = false): void {
     this.#hasValue = true;
     if (recognition?.idPath !== undefined) this.#layouts.learn(bytes, record, recognition.idPath);
     const event = recognition?.event;
     if (event === undefined || !this.#wantedIds.has(event.eventId)) {
+      this.#pass(bytes);
       if (recognition !== undefined || !isBulkAction(record)) this.#passOther(bytes, record);
       return;
     }
     if (event.isPerRule && this.#wasSeen(event.decode())) {
+      this.#pass(bytes);
       this.#receiver.onDuplicate();
       return;
     }
+    this.#ownLines?.addRecord(bytes, isElement);
     this.#receiver.onEvent(new JsonRecord(bytes, record, event));
+  }
+
+  /** Hands bytes over that are in no wanted record, where every byte is wanted. */
+  #pass(bytes: Buffer): void {
+    if (this.#ownLines === undefined) return;
+    this.#ownLines.pass(bytes);
+    this.#receiver.onPassage?.(bytes);
   }
 
   #passOther(bytes: Buffer, record: JsonObject): void {

@@ -47,6 +47,8 @@ export interface ValueVisitor {
   onObject(object: Buffer, place: ValuePlace): void;
   /** A value that is no object: `null`, `[]`. */
   onOtherValue(): void;
+  /** Where the visitor has it: the bytes that are in no line or object shown to it, in their place. What is shown and refused counts as shown later. */
+  onPassed?(bytes: Buffer): void;
   onReject(reject: Reject): void;
   onNote(note: string): void;
   /** Awaited between blocks. */
@@ -59,6 +61,8 @@ export interface ValuePlace {
   readonly number: number;
   /** Of its first byte, from the start of the data. */
   readonly offset: number;
+  /** Whether it is an element of an array of records. */
+  readonly isElement: boolean;
 }
 
 /** Whether a parsed object only wraps records: one of its members is an array of objects of a name that tools use for that. */
@@ -137,6 +141,8 @@ class Framer {
   /** Of `#bytes[0]`, from the start of the data. */
   #baseOffset = 0;
   #position = 0;
+  /** Position up to which all bytes were shown to the visitor or told as passed. */
+  #toldTo = 0;
   /** Position up to which the search for a line feed was in vain. */
   #noLineFeedBefore = 0;
 
@@ -169,12 +175,14 @@ class Framer {
   /** Reads on behind the bytes that are still needed; returns whether that was the end of the data. */
   async fill(reader: ByteReader): Promise<boolean> {
     const keptFrom = this.#keptFrom();
+    this.#tellPassed(keptFrom);
     this.#bytes.copyWithin(0, keptFrom, this.#end);
     this.#baseOffset += keptFrom;
     this.#end -= keptFrom;
     this.#position -= keptFrom;
     this.#valueStart -= keptFrom;
     this.#keyStart -= keptFrom;
+    this.#toldTo -= keptFrom;
     this.#noLineFeedBefore -= keptFrom;
     if (this.#bytes.length - this.#end < BLOCK_BYTES / 2) {
       const grown = Buffer.allocUnsafe(Math.min(this.#bytes.length * 2, MAX_VALUE_BYTES + BLOCK_BYTES));
@@ -200,6 +208,12 @@ class Framer {
     } while (isEnd && this.#giveUpOpenValue());
     const isOpen = this.#frames.length > 1 || (this.#mode === 'inside' && this.#held === 'wrapper');
     if (isEnd && isOpen) this.#visitor.onNote('the log ends before its array does: it may be cut');
+    if (isEnd) this.#tellPassed(this.#end);
+  }
+
+  #tellPassed(to: number): void {
+    if (to > this.#toldTo) this.#visitor.onPassed?.(this.#bytes.subarray(this.#toldTo, to));
+    this.#toldTo = to;
   }
 
   #keptFrom(): number {
@@ -286,7 +300,11 @@ class Framer {
     while (end > start && isLineTail(this.#bytes[end - 1])) end -= 1;
     if (this.#bytes[end - 1] !== CLOSE_BRACE || end - start > MAX_LINE_BYTES) return 'not a record';
     const isKnown = this.#visitor.isKnownOther(this.#bytes, start, end);
-    if (!isKnown && !this.#visitor.onLine(this.#bytes.subarray(start, end))) return 'not a record';
+    if (!isKnown) {
+      this.#tellPassed(start);
+      if (!this.#visitor.onLine(this.#bytes.subarray(start, end))) return 'not a record';
+      this.#toldTo = end;
+    }
     this.#number += 1;
     this.#position = lineEnd;
     return 'taken';
@@ -556,8 +574,10 @@ class Framer {
       return;
     }
     if (this.#visitor.isKnownOther(this.#bytes, this.#valueStart, this.#position)) return;
-    const place = { number: this.#number, offset: this.#valueOffset };
+    this.#tellPassed(this.#valueStart);
+    const place = { number: this.#number, offset: this.#valueOffset, isElement: this.#frames.length > 1 };
     this.#visitor.onObject(this.#bytes.subarray(this.#valueStart, this.#position), place);
+    this.#toldTo = this.#position;
   }
 
   /** The value the framer is in is broken: it is given up, and reading goes on at a line that looks like the start of the next. */
