@@ -243,6 +243,51 @@ describe('properties', () => {
   });
 });
 
+describe('the bytes of a log', () => {
+  const piece = fc.oneof(
+    fc.constantFrom(A, B, pretty(A), `[${A},${B}]`, hit(A), `{"hits":{"hits":[${hit(A)}]}}`, `{"EventID":1,"x":"\n`),
+    fc.constantFrom(
+      '\n',
+      '\r\n',
+      '\0',
+      ',',
+      ' ',
+      ']',
+      '}',
+      '{',
+      '\uFEFF',
+      'null',
+      '12',
+      '"s"',
+      'Record 7\n',
+      'not JSON\n',
+    ),
+  );
+  const sizes = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 8 });
+
+  it('are all shown or told as passed, once and in their order', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(piece, { maxLength: 12 }), sizes, fc.boolean(), async (pieces, sizes, takesLines) => {
+        const log = Buffer.from(pieces.join(''));
+        const told: Buffer[] = [];
+        const keep = (bytes: Buffer): void => {
+          told.push(Buffer.from(bytes));
+        };
+        const takeLine = (line: Buffer): boolean => {
+          // As the source does: a line is taken where it is one object.
+          if (!takesLines || !isObjectText(line.toString())) return false;
+          keep(line);
+          return true;
+        };
+        const parts = { onLine: takeLine, onObject: keep, onPassed: keep, onReject: () => {} };
+        await readValues(shortReader(log, sizes), visitor(parts));
+        expect(Buffer.concat(told).toString()).toBe(log.toString());
+      }),
+      { numRuns: 150 },
+    );
+  });
+});
+
 describe('looksLikeJson', () => {
   it.each([
     '{"a":1}',
@@ -272,6 +317,15 @@ describe('looksLikeJson', () => {
     expect(looksLikeJson(Buffer.from(head))).toBe(false);
   });
 });
+
+function isObjectText(text: string): boolean {
+  try {
+    return typeof JSON.parse(text) === 'object';
+  } catch {
+    // Told to the framer as no object.
+    return false;
+  }
+}
 
 function hit(document: string): string {
   return `{"_index":"x","_source":${document}}`;
