@@ -220,7 +220,15 @@ export async function openDesk(options: DeskOptions): Promise<Desk> {
 /** Without the claims of processes that have died: nobody will answer them. */
 function withLiveClaims(books: Books, now: Date): Books {
   const isOld = (claim: Claim): boolean => Math.abs(now.getTime() - claim.claimedAtMs) > MAX_FOREIGN_CLAIM_MS;
-  return withoutClaims(books, (claim) => (isOfThisHost(claim.owner) ? !isAlive(claim.owner) : isOld(claim)));
+  // Each owner is looked at once: one process may have hundreds of claims, and a look costs two reads of /proc.
+  const isAliveByOwner = new Map<string, boolean>();
+  const isOwnerAlive = ({ owner }: Claim): boolean => {
+    const name = `${owner.pid} ${owner.startedAt}`;
+    const known = isAliveByOwner.get(name) ?? isAlive(owner);
+    isAliveByOwner.set(name, known);
+    return known;
+  };
+  return withoutClaims(books, (claim) => (isOfThisHost(claim.owner) ? !isOwnerAlive(claim) : isOld(claim)));
 }
 
 function withoutClaims(books: Books, isGone: (claim: Claim) => boolean): Books {
