@@ -60,6 +60,10 @@ export interface ChangeLog {
   readonly changes: readonly VerdictChange[];
   /** All recorded changes that are kept, the oldest first. */
   history(): Promise<readonly VerdictChange[]>;
+  /** All digests of files whose changed verdict may not stand in all enriched files yet. */
+  unrefreshed(): Promise<ReadonlySet<string>>;
+  /** Notes that the verdicts of these digests stand everywhere. */
+  markRefreshed(digests: ReadonlySet<string>): Promise<void>;
 }
 
 /** Who is told when a file becomes malicious, or no longer is; durable once resolved. */
@@ -87,6 +91,9 @@ const MAX_CHANGES = 5_000;
 /** Files whose last answer differs from the verdict that stands by one engine only. Far more than flap at a time. */
 const MAX_UNSETTLED = 10_000;
 
+/** Digests whose refresh is outstanding; each change adds up to three, and each run takes them all. */
+const MAX_UNREFRESHED = 30_000;
+
 const NEVER_SEEN: SeenRunning = { records: 0, hosts: 0, hostNames: [], images: [], users: [], logs: [] };
 
 /** A verdict that one engine may have changed: it stands until a second answer says the same. */
@@ -100,7 +107,10 @@ interface Unsettled {
 interface StoredChanges {
   readonly changes: readonly VerdictChange[];
   readonly unsettled: ReadonlyMap<string, Unsettled>;
+  readonly unrefreshed: ReadonlySet<string>;
 }
+
+const NOTHING_STORED: StoredChanges = { changes: [], unsettled: new Map(), unrefreshed: new Set() };
 
 /** Opens the history in `changes.json`. Nothing is created before the first change. */
 export function openChangeLog(options: ChangeLogOptions): ChangeLog {
@@ -133,7 +143,7 @@ class LowdbChangeLog implements ChangeLog {
     if (was.verdict === is.verdict && !this.#unsettled.has(hash)) return;
 
     const seen = await this.#seen(hashes);
-    const change = await this.#record(hash, was, is, seen);
+    const change = await this.#record({ hash, digests: digestsOf(hashes), was, is, seen });
     if (change === undefined) return;
     this.changes.push(change);
     if (is.verdict === 'malicious') {
@@ -147,33 +157,56 @@ class LowdbChangeLog implements ChangeLog {
     return (await this.#read()).changes;
   }
 
+  async unrefreshed(): Promise<ReadonlySet<string>> {
+    return (await this.#read()).unrefreshed;
+  }
+
+  async markRefreshed(digests: ReadonlySet<string>): Promise<void> {
+    if (digests.size === 0) return;
+    await this.#change((stored) => ({
+      ...stored,
+      unrefreshed: new Set([...stored.unrefreshed].filter((digest) => !digests.has(digest))),
+    }));
+  }
+
   /** Decides under the lock, writes what is decided, and returns the change if it is one. */
-  async #record(
-    hash: string,
-    was: JudgedAnswer,
-    is: JudgedAnswer,
-    seen: SeenRunning,
-  ): Promise<VerdictChange | undefined> {
+  async #record(noted: {
+    readonly hash: string;
+    readonly digests: readonly string[];
+    readonly was: JudgedAnswer;
+    readonly is: JudgedAnswer;
+    readonly seen: SeenRunning;
+  }): Promise<VerdictChange | undefined> {
+    const { hash, digests, was, is, seen } = noted;
+    let change: VerdictChange | undefined;
+    await this.#change((stored) => {
+      const unsettled = new Map(stored.unsettled);
+      const decision = decide(unsettled.get(hash), was, is);
+      unsettled.delete(hash);
+      if (decision.kind === 'unsettled') unsettled.set(hash, { standing: decision.standing, said: is });
+      this.#unsettled = new Set(unsettled.keys());
+      const settled = { ...stored, unsettled: new Map([...unsettled].slice(-MAX_UNSETTLED)) };
+      if (decision.kind !== 'changed') return settled;
+      change = { hash, before: decision.standing, after: is, seen };
+      return {
+        ...settled,
+        changes: withChange(stored.changes, change),
+        unrefreshed: new Set([...stored.unrefreshed, ...digests].slice(-MAX_UNREFRESHED)),
+      };
+    });
+    return change;
+  }
+
+  async #change(change: (stored: StoredChanges) => StoredChanges): Promise<void> {
     const { folder } = this.#options;
     try {
       await makeFolder(folder);
     } catch (error) {
       throw storageError('make the folder', folder, error);
     }
-    return withLock(folder, LOCK, async () => {
-      const stored = await this.#read();
-      const unsettled = new Map(stored.unsettled);
-      const open = unsettled.get(hash);
-      const decision = decide(open, was, is);
-      unsettled.delete(hash);
-      if (decision.kind === 'unsettled') unsettled.set(hash, { standing: decision.standing, said: is });
-      const change = decision.kind === 'changed' ? { hash, before: decision.standing, after: is, seen } : undefined;
-      await this.#write({
-        changes: change === undefined ? stored.changes : withChange(stored.changes, change),
-        unsettled: new Map([...unsettled].slice(-MAX_UNSETTLED)),
-      });
-      this.#unsettled = new Set(unsettled.keys());
-      return change;
+    await withLock(folder, LOCK, async () => {
+      const changed = change(await this.#read());
+      await writeFileDurably(this.#path, JSON.stringify(storedToJson(changed)));
     });
   }
 
@@ -194,8 +227,7 @@ class LowdbChangeLog implements ChangeLog {
   }
 
   async #seen(hashes: FileHashes): Promise<SeenRunning> {
-    const digests = LOOKUP_ALGORITHMS.flatMap((algorithm) => hashes[algorithm] ?? []);
-    const evidence = await this.#options.sightingsOf(digests);
+    const evidence = await this.#options.sightingsOf(digestsOf(hashes));
     return evidence === undefined ? NEVER_SEEN : seenRunning(evidence);
   }
 
@@ -203,11 +235,7 @@ class LowdbChangeLog implements ChangeLog {
     const file = jsonFile(this.#path, storedFromJson, (copy) =>
       this.#options.onReport(`${this.#path} is damaged: set aside as ${copy}; the history of changes begins anew`),
     );
-    return (await file.read()) ?? { changes: [], unsettled: new Map() };
-  }
-
-  #write(stored: StoredChanges): Promise<void> {
-    return writeFileDurably(this.#path, JSON.stringify(storedToJson(stored)));
+    return (await file.read()) ?? NOTHING_STORED;
   }
 }
 
@@ -247,6 +275,10 @@ function judgeAnswer(lookup: Lookup, thresholds: Thresholds): JudgedAnswer {
   const { verdict } = judge(lookup, thresholds);
   const counts = lookup.report?.counts;
   return { verdict, ...(counts === undefined ? {} : countDetections(counts)), askedAt: lookup.askedAt };
+}
+
+function digestsOf(hashes: FileHashes): string[] {
+  return LOOKUP_ALGORITHMS.flatMap((algorithm) => hashes[algorithm] ?? []);
 }
 
 function seenRunning(evidence: FileEvidence): SeenRunning {
@@ -309,10 +341,11 @@ export function seenToJson(seen: SeenRunning): object {
   };
 }
 
-function storedToJson({ changes, unsettled }: StoredChanges): object {
+function storedToJson({ changes, unsettled, unrefreshed }: StoredChanges): object {
   return {
     changes: changes.map(changeToJson),
     unsettled: [...unsettled].map(([hash, { standing, said }]) => [hash, judgedToJson(standing), judgedToJson(said)]),
+    unrefreshed: [...unrefreshed],
   };
 }
 
@@ -320,6 +353,7 @@ type JsonObject = { readonly [name: string]: unknown };
 
 function storedFromJson(json: unknown): StoredChanges | undefined {
   if (!isObject(json) || !Array.isArray(json['changes']) || !Array.isArray(json['unsettled'])) return undefined;
+  if (!Array.isArray(json['unrefreshed'])) return undefined;
   const changes: VerdictChange[] = [];
   for (const value of json['changes']) {
     const change = changeFromJson(value);
@@ -335,7 +369,7 @@ function storedFromJson(json: unknown): StoredChanges | undefined {
     if (typeof hash !== 'string' || standing === undefined || said === undefined) return undefined;
     unsettled.set(hash, { standing, said });
   }
-  return { changes, unsettled };
+  return { changes, unsettled, unrefreshed: new Set(textsFromJson(json['unrefreshed'])) };
 }
 
 function changeFromJson(json: unknown): VerdictChange | undefined {

@@ -1,14 +1,17 @@
 import type { AnswerCache } from './cache/index.js';
+import type { ChangeLog } from './changes.js';
 import { type Clock, systemClock } from './clock.js';
 import type { DoNotAsk } from './do-not-ask.js';
 import { EnrichmentError, messageOf, type Reject, systemCodeOf } from './errors.js';
 import { PROCESS_CREATION, type WantedRecords } from './event.js';
+import { algorithmOf } from './hash.js';
 import { type Judgement, Judgements } from './judgements.js';
 import type { KnownFiles } from './known-good/index.js';
 import type { LogFile } from './log-paths.js';
 import type { Lifetimes } from './lookup.js';
-import { chooseQuestions, flagAll } from './pipeline/choosing.js';
+import { carriedOver, chooseQuestions, flagAll, flagFiles } from './pipeline/choosing.js';
 import { hasContext, writeContext } from './pipeline/context-records.js';
+import { refreshEarlierFiles } from './pipeline/earlier-files.js';
 import { type LogCounts, noCounts, type ReadingSetup, readIntoFile } from './pipeline/log-reading.js';
 import type { LogStates } from './pipeline/log-states.js';
 import { Memory } from './pipeline/memory.js';
@@ -57,6 +60,8 @@ export interface EnrichJob {
   readonly questioner?: EnrichQuestioner;
   /** The memory of what ran, by which questions are ordered and evidence is flagged. Without it files are asked as they were met. */
   readonly sightings?: SightingStore;
+  /** The history of changed verdicts, into which new ones get by way of the questioner: enriched files of earlier runs follow it. */
+  readonly changes?: ChangeLog;
   /** What earlier runs read, so that unchanged logs are not read again. */
   readonly states?: LogStates;
   /** Lists of files that need no question. */
@@ -127,6 +132,8 @@ export interface PlannedQuestion extends RankedFile {
 export interface EnrichOutcome {
   readonly summary: Summary;
   readonly detected: readonly DetectedFile[];
+  /** Files of earlier runs that were still waiting for a question: how many got an answer now, and how many go on waiting. */
+  readonly carriedOver: { readonly answered: number; readonly waiting: number };
   /** What was due for a question, the most telling first; in a dry run nothing of it was asked. */
   readonly questions: readonly PlannedQuestion[];
 }
@@ -155,6 +162,8 @@ class EnrichRun {
   readonly #counts: LogCounts = noCounts();
   /** Logs read in this run, as they were before. */
   readonly #prints = new Map<WrittenFile, Awaited<ReturnType<LogStates['print']>>>();
+  /** Files that waited for a question since earlier runs and are in none of this run's logs. */
+  readonly #carried = new Set<Judgement>();
   /** Logs to be read again at the next run. */
   readonly #unsettled = new Set<WrittenFile>();
   readonly #logs = { read: 0, unchanged: 0, skipped: 0, failed: 0 };
@@ -203,6 +212,7 @@ class EnrichRun {
     const { isDryRun } = this.#setup;
     const files = await this.#readAll();
     await this.#memory?.flush();
+    await this.#carryOver();
     const order = await chooseQuestions(this.#askable(), this.#memory, this.#job.sightings, this.#startedAt);
     // Before asking, so that a kill in the middle of it leaves the rest in the queue.
     if (!isDryRun) await this.#noteWaiting(order);
@@ -222,16 +232,72 @@ class EnrichRun {
       );
       await this.#writeContexts(files, refreshed);
       await this.#remember(files);
+      await this.#refreshEarlier();
+      // Only now: a run that is killed before is made up for by the next one, which finds them waiting and answered.
       await this.#noteWaiting(order);
     }
     return {
       summary: this.#summarise(quota),
+      carriedOver: this.#countCarried(),
       detected: detectedFiles(this.#judgements),
       questions: order.map((file) => {
         const judgement = this.#judgements.find(file.hash);
         return { ...file, image: judgement?.image ?? '', computer: judgement?.computer ?? '' };
       }),
     };
+  }
+
+  /** Takes over what earlier runs left waiting: its logs may never be read again. */
+  async #carryOver(): Promise<void> {
+    const { sightings, questioner, doNotAsk } = this.#job;
+    if (sightings === undefined || this.#memory === undefined) return;
+    if (questioner === undefined && !this.#setup.isDryRun) return;
+    for (const hash of carriedOver(await sightings.waiting())) {
+      const algorithm = algorithmOf(hash);
+      if (algorithm === undefined || this.#judgements.find(hash) !== undefined) continue;
+      this.#carried.add(this.#judgements.of({ algorithm, hash }));
+    }
+    await this.#judgements.resolve();
+    if (doNotAsk === undefined) return;
+    for await (const batch of this.#memory.evidenceOf([...this.#carried].map(({ key }) => key.hash))) {
+      for (const [hash, evidence] of batch) {
+        const judgement = this.#judgements.find(hash);
+        if (judgement !== undefined && doNotAsk.ruleAgainst(evidence) !== undefined) judgement.isWithheld = true;
+      }
+    }
+  }
+
+  #countCarried(): EnrichOutcome['carriedOver'] {
+    const answered = [...this.#carried].filter(({ state }) => state !== 'due').length;
+    return { answered, waiting: this.#carried.size - answered };
+  }
+
+  /** Writes what became known of files into the records of earlier runs: first answers, and changed verdicts. */
+  async #refreshEarlier(): Promise<void> {
+    const { states, changes } = this.#job;
+    if (states === undefined || this.#memory === undefined) return;
+    const answered = [...this.#carried].filter(({ state }) => state !== 'due').map(({ key }) => key.hash);
+    const changed = (await changes?.unrefreshed()) ?? new Set();
+    const others: string[] = [];
+    for (const hash of changed) {
+      const algorithm = algorithmOf(hash);
+      if (algorithm === undefined || this.#judgements.find(hash) !== undefined) continue;
+      this.#judgements.of({ algorithm, hash });
+      others.push(hash);
+    }
+    await this.#judgements.resolve();
+    await flagFiles(this.#judgements, others, this.#memory);
+    await refreshEarlierFiles(
+      new Set([...answered, ...changed]),
+      { states, judgements: this.#judgements, memory: this.#memory, limits: this.#setup.limits },
+      {
+        onRefreshed: (path) => this.#observer.onRefreshed(path),
+        onContext: (path, records) => this.#observer.onContext(path, records),
+        onNote: (logName, note) => this.#observer.onNote(logName, note),
+        onError: (path, { code, message }) => this.#fail({ path, code, message }),
+      },
+    );
+    await changes?.markRefreshed(changed);
   }
 
   /** What is due and may be asked. */
@@ -419,7 +485,11 @@ class EnrichRun {
       for (const file of files) {
         const print =
           this.#prints.get(file) ?? (file.logPath === undefined ? undefined : await states.print(file.logPath));
-        if (!this.#unsettled.has(file)) await states.note(print, file.enrichedPath, file, this.#optionsPrint);
+        if (this.#unsettled.has(file) || file.logPath === undefined) continue;
+        const hashes = file.members === undefined ? undefined : [...file.members.keys()].map(({ key }) => key.hash);
+        const read = { logPath: file.logPath, counts: file.counts, withheld: file.withheld, hashes };
+        const options = { print: this.#optionsPrint, form: this.#setup.form.name };
+        await states.note(print, file.enrichedPath, read, options);
       }
       await states.save();
     }
@@ -443,6 +513,8 @@ class EnrichRun {
     const verdicts = { malicious: 0, suspicious: 0, undetected: 0, unknown: 0, unchecked: counts.withoutHash };
     let distinct = 0;
     for (const judgement of this.#judgements.all()) {
+      // A file of earlier runs.
+      if (judgement.records === 0) continue;
       distinct++;
       verdicts[judgement.verdict] += judgement.records;
       if (judgement.state === 'placeholder') files.placeholder++;
@@ -480,7 +552,7 @@ const READING_VERSION = 1;
 function detectedFiles(judgements: Judgements): DetectedFile[] {
   const detected: DetectedFile[] = [];
   for (const { verdict, key, image, computer, records, member } of judgements.all()) {
-    if (verdict === 'malicious' || verdict === 'suspicious') {
+    if (records > 0 && (verdict === 'malicious' || verdict === 'suspicious')) {
       detected.push({ verdict, hash: key.hash, image, computer, records, member });
     }
   }

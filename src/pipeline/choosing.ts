@@ -1,7 +1,7 @@
 import { emptyEvidence, type FileEvidence } from '../evidence.js';
 import type { Judgement, Judgements } from '../judgements.js';
 import { type DueFile, type RankedFile, rankFiles } from '../ranking.js';
-import type { SightingStore } from '../sightings/index.js';
+import type { SightingStore, WaitingFile } from '../sightings/index.js';
 import type { Memory } from './memory.js';
 
 /**
@@ -35,9 +35,27 @@ export async function chooseQuestions(
   return rankFiles(files, now);
 }
 
+/** So many files of earlier nights are taken into a night's choice, half of them by score and half by how long they have waited. */
+const MAX_CARRIED_OVER = 10_000;
+
+/** The waiting files whose turn may come: the most telling and the oldest, since rankFiles asks both. */
+export function carriedOver(waiting: ReadonlyMap<string, WaitingFile>): Set<string> {
+  const files = [...waiting];
+  if (files.length <= MAX_CARRIED_OVER) return new Set(waiting.keys());
+  const half = MAX_CARRIED_OVER / 2;
+  const byScore = files.toSorted(([, a], [, b]) => b.score - a.score).slice(0, half);
+  const byAge = files.toSorted(([, a], [, b]) => a.since.getTime() - b.since.getTime()).slice(0, half);
+  return new Set([...byScore, ...byAge].map(([hash]) => hash));
+}
+
 /** Adds to all judgements what sightings, of this run and all before it, say together with the answers. */
-export async function flagAll(judgements: Judgements, memory: Memory): Promise<void> {
+export function flagAll(judgements: Judgements, memory: Memory): Promise<void> {
   const hashes = [...judgements.all()].filter(({ state }) => state !== 'placeholder').map(({ key }) => key.hash);
+  return flagFiles(judgements, hashes, memory);
+}
+
+/** The same for some files; once for each, since flags are added to those there are. */
+export async function flagFiles(judgements: Judgements, hashes: readonly string[], memory: Memory): Promise<void> {
   for await (const batch of memory.evidenceOf(hashes)) {
     for (const [hash, evidence] of batch) {
       const judgement = judgements.find(hash);

@@ -21,6 +21,19 @@ interface LogState {
   readonly withheld: readonly string[];
   /** What else the enriched file depends on: events, form, the program's version. */
   readonly options: string;
+  readonly logPath: string;
+  /** Name of the form its records are written in. */
+  readonly form: string;
+  /** Which files its records name (`heldFiles`); null where they are too many to say. */
+  readonly holds: string | null;
+}
+
+/** An enriched file of an earlier run. */
+export interface EarlierFile {
+  readonly enrichedPath: string;
+  readonly logPath: string;
+  /** Name of the form its records are written in. */
+  readonly form: string;
 }
 
 /** Enough of a file to notice that it is another, or has grown, shrunk or been written anew. */
@@ -30,6 +43,12 @@ interface FilePrint {
   /** SHA1 of the first and last bytes. */
   readonly ends: string;
 }
+
+/** More than this, and a file is taken to hold any: reading it once for nothing is cheaper than keeping so many. */
+const MAX_HELD = 20_000;
+
+/** Of a digest so many bytes are kept: one of 16 million, so a file is seldom read for nothing. */
+const HELD_BYTES = 3;
 
 /** Bytes at either end of a file that its print covers. */
 const END_BYTES = 4096;
@@ -84,13 +103,62 @@ export class LogStates {
   async note(
     print: FilePrint | undefined,
     enrichedPath: string,
-    read: { readonly counts: LogCounts; readonly withheld: ReadonlySet<string> },
-    options: string,
+    read: {
+      readonly logPath: string;
+      readonly counts: LogCounts;
+      readonly withheld: ReadonlySet<string>;
+      /** The digests its records name; undefined where they are too many. */
+      readonly hashes: Iterable<string> | undefined;
+    },
+    options: { readonly print: string; readonly form: string },
   ): Promise<void> {
     if (print === undefined) return;
-    const enriched = (await printOf(enrichedPath)) ?? null;
     const { counts, withheld } = read;
-    this.#changed.set(resolve(enrichedPath), { log: print, enriched, counts, withheld: [...withheld], options });
+    this.#set(enrichedPath, {
+      log: print,
+      enriched: (await printOf(enrichedPath)) ?? null,
+      counts,
+      withheld: [...withheld],
+      options: options.print,
+      logPath: resolve(read.logPath),
+      form: options.form,
+      holds: read.hashes === undefined ? null : heldFiles(read.hashes),
+    });
+  }
+
+  /** The enriched files of earlier runs that may hold a record of one of these files; hardly ever one that does not. */
+  holders(hashes: Iterable<string>): EarlierFile[] {
+    const wanted = [...hashes].map(heldBytesOf);
+    const found: EarlierFile[] = [];
+    for (const [enrichedPath, { enriched, holds, logPath, form }] of this.#states) {
+      if (enriched === null) continue;
+      const held = holds === null ? undefined : Buffer.from(holds, 'base64');
+      if (held === undefined || wanted.some((bytes) => isHeld(held, bytes)))
+        found.push({ enrichedPath, logPath, form });
+    }
+    return found;
+  }
+
+  /** Whether a log is still as it was when its enriched file was written. */
+  async isLogUnchanged(enrichedPath: string): Promise<boolean> {
+    const state = this.#states.get(resolve(enrichedPath));
+    const print = state === undefined ? undefined : await printOf(state.logPath);
+    return state !== undefined && print !== undefined && isSame(print, state.log);
+  }
+
+  /** Notes how an enriched file of an earlier run was left by its refresh, so that its log need not be read for that. */
+  async noteRefreshed(enrichedPath: string): Promise<void> {
+    const state = this.#states.get(resolve(enrichedPath));
+    const enriched = await printOf(enrichedPath);
+    if (state === undefined || enriched === undefined) return;
+    // Written into the log itself, which is then as it was left.
+    const log = state.logPath === resolve(enrichedPath) ? enriched : state.log;
+    this.#set(enrichedPath, { ...state, log, enriched });
+  }
+
+  #set(enrichedPath: string, state: LogState): void {
+    this.#states.set(resolve(enrichedPath), state);
+    this.#changed.set(resolve(enrichedPath), state);
   }
 
   /** Writes what was noted; forgets logs whose enriched file is gone. Durable once resolved. Throws StorageError. */
@@ -121,6 +189,31 @@ export class LogStates {
     await document.read();
     return new Map(Object.entries(document.data));
   }
+}
+
+/** The first bytes of all digests, sorted, each once, in base64; null where they are too many. */
+function heldFiles(hashes: Iterable<string>): string | null {
+  const sorted = [...new Set([...hashes].map((hash) => hash.slice(0, HELD_BYTES * 2)))].sort();
+  return sorted.length > MAX_HELD ? null : Buffer.from(sorted.join(''), 'hex').toString('base64');
+}
+
+function heldBytesOf(hash: string): Buffer {
+  return Buffer.from(hash.slice(0, HELD_BYTES * 2), 'hex');
+}
+
+/** Whether these bytes are among the sorted ones, by halving. */
+function isHeld(held: Buffer, bytes: Buffer): boolean {
+  let low = 0;
+  let high = Math.floor(held.length / HELD_BYTES);
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const start = middle * HELD_BYTES;
+    const order = held.compare(bytes, 0, HELD_BYTES, start, start + HELD_BYTES);
+    if (order === 0) return true;
+    if (order < 0) low = middle + 1;
+    else high = middle;
+  }
+  return false;
 }
 
 async function exists(path: string): Promise<boolean> {
@@ -174,9 +267,12 @@ function statesFromJson(json: unknown): Record<string, LogState> | undefined {
     const log = printFromJson(value['log']);
     const enriched = value['enriched'] === null ? null : printFromJson(value['enriched']);
     const counts = countsFromJson(value['counts']);
-    const withheld = value['withheld'];
+    const { withheld, options, logPath, form, holds } = value;
     if (log === undefined || enriched === undefined || counts === undefined || !isTextList(withheld)) return undefined;
-    states.push([path, { log, enriched, counts, withheld, options: value['options'] }]);
+    if (typeof logPath !== 'string' || typeof form !== 'string' || !(holds === null || typeof holds === 'string')) {
+      return undefined;
+    }
+    states.push([path, { log, enriched, counts, withheld, options, logPath, form, holds }]);
   }
   return Object.fromEntries(states);
 }

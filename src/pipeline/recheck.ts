@@ -1,0 +1,221 @@
+import type { AnswerCache } from '../cache/index.js';
+import type { ChangeLog } from '../changes.js';
+import { type Clock, systemClock } from '../clock.js';
+import type { DoNotAsk } from '../do-not-ask.js';
+import type { FileEvidence } from '../evidence.js';
+import { algorithmOf, lookupKeyOf } from '../hash.js';
+import { Judgements } from '../judgements.js';
+import type { KnownFiles } from '../known-good/index.js';
+import { isFresh, type Lifetimes, type Lookup, lifetimeMs } from '../lookup.js';
+import type { EnrichQuestioner, RunObserver } from '../pipeline.js';
+import { scoreFile } from '../ranking.js';
+import type { SightingStore } from '../sightings/index.js';
+import { type ContainerLimits, DEFAULT_LIMITS } from '../sources/index.js';
+import type { QuotaSummary, RunFailure } from '../summary.js';
+import { judge, type Thresholds } from '../verdict.js';
+import { flagFiles } from './choosing.js';
+import { refreshEarlierFiles } from './earlier-files.js';
+import type { LogStates } from './log-states.js';
+import { Memory } from './memory.js';
+
+/** Asking again about files whose answers are past their lifetime. */
+export interface RecheckJob {
+  readonly cache: AnswerCache;
+  readonly questioner: EnrichQuestioner;
+  /** Only files that ran here are asked about again. */
+  readonly sightings: SightingStore;
+  /** The enriched files of earlier runs; none is refreshed without. */
+  readonly states?: LogStates;
+  /** The history of changes, into which new ones get by way of the questioner. It tells which files were detected once. */
+  readonly changes: ChangeLog;
+  readonly knownGood?: KnownFiles;
+  readonly knownBad?: KnownFiles;
+  readonly doNotAsk?: DoNotAsk;
+  /** At most so many questions. */
+  readonly maxLookups?: number;
+  readonly thresholds: Thresholds;
+  readonly lifetimes: Lifetimes;
+  /** Those of a person's machine without. */
+  readonly containerLimits?: ContainerLimits;
+  /** The machine's without. */
+  readonly clock?: Clock;
+  readonly signal?: AbortSignal;
+  readonly observer?: Partial<RunObserver>;
+}
+
+/** What a recheck came to. */
+export interface RecheckOutcome {
+  /** Answers past their lifetime on files that ran here. */
+  readonly due: number;
+  /** Of these, how many were answered anew. */
+  readonly answered: number;
+  /** Enriched files whose records got a changed verdict. */
+  readonly refreshed: readonly string[];
+  readonly quota: QuotaSummary;
+  readonly failures: readonly RunFailure[];
+}
+
+/** An answer that is due to be asked for again. */
+interface DueAnswer {
+  /** The digest to ask with. */
+  readonly hash: string;
+  readonly risk: number;
+}
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+/**
+ * Asks again about files that ran here and whose answers are past their lifetime, the riskiest first (`riskOf`), as far as the quota
+ * allows, and refreshes the enriched files that hold one whose verdict has changed. Rejects only with StorageError.
+ */
+export async function recheck(job: RecheckJob): Promise<RecheckOutcome> {
+  const { questioner, observer = {}, maxLookups } = job;
+  const failures: RunFailure[] = [];
+  const fail = (failure: RunFailure): void => {
+    failures.push(failure);
+    observer.onFailure?.(failure);
+  };
+  const before = await questioner.usage();
+  // A spent quota leaves nothing to choose for, and choosing reads all sightings.
+  if (before.resumes_at !== null || maxLookups === 0) {
+    return { due: 0, answered: 0, refreshed: [], quota: before, failures };
+  }
+  const due = await dueAnswers(job);
+  const questions = due.slice(0, maxLookups);
+  let answered = 0;
+  if (questions.length > 0) {
+    observer.onAskingStart?.(questions.length);
+    await questioner.lookUpAll(
+      questions.map(({ hash }) => hash),
+      (hash, outcome) => {
+        if (outcome.kind === 'answered') answered++;
+        observer.onOutcome?.(hash, outcome);
+      },
+    );
+    const { failure } = questioner;
+    if (failure !== undefined) fail({ code: failure.code, message: failure.message });
+  }
+  const refreshed = await refreshChanged(job, fail);
+  return { due: due.length, answered, refreshed, quota: await questioner.usage(), failures };
+}
+
+async function refreshChanged(job: RecheckJob, fail: (failure: RunFailure) => void): Promise<string[]> {
+  const { states, observer = {}, cache, thresholds, lifetimes, knownGood, knownBad, changes } = job;
+  const changed = await changes.unrefreshed();
+  if (states === undefined || changed.size === 0) return [];
+  const judgements = new Judgements({
+    cache,
+    thresholds,
+    lifetimes,
+    now: (job.clock ?? systemClock).now(),
+    knownGood,
+    knownBad,
+    unaskedReason: 'waiting',
+  });
+  for (const hash of changed) {
+    const algorithm = algorithmOf(hash);
+    if (algorithm !== undefined) judgements.of({ algorithm, hash });
+  }
+  await judgements.resolve();
+  const memory = new Memory(job.sightings);
+  await flagFiles(judgements, [...changed], memory);
+  const refreshed: string[] = [];
+  await refreshEarlierFiles(
+    changed,
+    { states, judgements, memory, limits: job.containerLimits ?? DEFAULT_LIMITS },
+    {
+      onRefreshed: (path) => {
+        refreshed.push(path);
+        observer.onRefreshed?.(path);
+      },
+      onContext: (path, records) => observer.onContext?.(path, records),
+      onNote: (logName, note) => observer.onNote?.(logName, note),
+      onError: (path, { code, message }) => fail({ path, code, message }),
+    },
+  );
+  await changes.markRefreshed(changed);
+  return refreshed;
+}
+
+/** The answers that are due, the riskiest first. Reads all sightings once, a shard at a time. */
+async function dueAnswers(job: RecheckJob): Promise<DueAnswer[]> {
+  const { cache, sightings, lifetimes, thresholds, knownGood, knownBad, doNotAsk, signal } = job;
+  const now = (job.clock ?? systemClock).now();
+  const onceDetected = new Set<string>();
+  for (const { hash, before } of await job.changes.history()) {
+    if ((before.detections ?? 0) > 0) onceDetected.add(hash);
+  }
+  const byFile = new Map<string, DueAnswer>();
+  for await (const files of sightings.files()) {
+    if (signal?.aborted) break;
+    for (const [hash, lookup] of await cache.getMany([...files.keys()])) {
+      const evidence = files.get(hash);
+      if (evidence === undefined || isFresh(lookup, lifetimes, now)) continue;
+      const file = lookupKeyOf(lookup.hashes)?.hash ?? hash;
+      if (byFile.has(file)) continue;
+      const known = knownGood?.find(lookup.hashes);
+      if (known?.isFinal || knownBad?.find(lookup.hashes) !== undefined) continue;
+      if (doNotAsk?.ruleAgainst(evidence) !== undefined) continue;
+      byFile.set(file, {
+        hash,
+        risk: riskOf({
+          lookup,
+          evidence,
+          wasDetected: onceDetected.has(file),
+          isCatalogued: known !== undefined,
+          thresholds,
+          lifetimes,
+          now,
+        }),
+      });
+    }
+  }
+  return [...byFile.values()].sort((a, b) => b.risk - a.risk || (a.hash < b.hash ? -1 : 1));
+}
+
+/** What the risk of an old answer rests on. */
+export interface RiskBasis {
+  readonly lookup: Lookup;
+  readonly evidence: FileEvidence;
+  /** A recorded change says that engines detected it once. */
+  readonly wasDetected: boolean;
+  /** A catalogue of known files has it. */
+  readonly isCatalogued: boolean;
+  readonly thresholds: Thresholds;
+  readonly lifetimes: Lifetimes;
+  readonly now: Date;
+}
+
+/** Surroundings in which no rule of the ranking that compares with other files applies. */
+const ALONE = { hosts: 0, hostsAtPlace: 0, filesAtPath: 0, daysWaited: 0 } as const;
+
+/**
+ * How much depends on asking again about a file whose answer is past its lifetime; docs/ranking.md explains it:
+ * - what was said last: 40 where few engines detect it (they disagree, which does not last), 30 where VirusTotal had not analysed it yet,
+ *   25 where it was detected once and no longer is, 15 where it is malicious already, 10 where it was unknown;
+ * - the score of the ranking, between -20 and 60; 30 less where a catalogue of known files has it and no striking rule applies;
+ * - when it last ran: 20 within 7 days, 10 within 30;
+ * - 1 for each day past its lifetime, without end, so that no answer waits for ever.
+ */
+export function riskOf(basis: RiskBasis): number {
+  const { lookup, evidence, isCatalogued, lifetimes, now } = basis;
+  const { score, isStriking } = scoreFile(evidence, ALONE);
+  const overdueMs = now.getTime() - lookup.askedAt.getTime() - lifetimeMs(lookup, lifetimes);
+  const idleMs =
+    evidence.lastSeen === undefined ? Number.POSITIVE_INFINITY : now.getTime() - evidence.lastSeen.getTime();
+  return (
+    pointsOfAnswer(basis) +
+    Math.max(-20, Math.min(60, score)) -
+    (isCatalogued && !isStriking ? 30 : 0) +
+    (idleMs <= 7 * DAY_MS ? 20 : idleMs <= 30 * DAY_MS ? 10 : 0) +
+    Math.floor(Math.max(0, overdueMs) / DAY_MS)
+  );
+}
+
+function pointsOfAnswer({ lookup, wasDetected, thresholds }: RiskBasis): number {
+  const { verdict, reason } = judge(lookup, thresholds);
+  if (verdict === 'suspicious') return 40;
+  if (verdict === 'unknown') return reason === 'pending' ? 30 : 10;
+  if (verdict === 'malicious') return 15;
+  return wasDetected ? 25 : 0;
+}
