@@ -171,29 +171,39 @@ function readReport(json: unknown): FileReport | undefined {
   const rawCounts = json['counts'];
   const counts = rawCounts === undefined ? undefined : readCounts(rawCounts);
   if (rawCounts !== undefined && counts === undefined) return undefined;
-  const signature = isObject(json['signature']) ? json['signature'] : undefined;
-  return {
-    ...optional('counts', counts),
+  const report: Mutable<FileReport> = {
     detectedBy: readDetections(json['detected_by']),
-    ...optional('label', readText(json['label'])),
     categories: readTexts(json['categories']),
-    ...optional(
-      'signature',
-      signature && {
-        ...optional('verified', readText(signature['verified'])),
-        ...optional('signer', readText(signature['signer'])),
-      },
-    ),
     goodware: readTexts(json['goodware']),
     tags: readTexts(json['tags']),
     names: readTexts(json['names']),
-    ...optional('type', readText(json['type'])),
-    ...optional('sizeBytes', readNumber(json['size_bytes'])),
-    ...optional('reputation', readNumber(json['reputation'])),
-    ...optional('firstSubmission', readDate(json['first_submission'])),
-    ...optional('lastSubmission', readDate(json['last_submission'])),
-    ...optional('lastAnalysis', readDate(json['last_analysis'])),
   };
+  // Set one by one, since a run reads a hundred thousand of these: spreading an object for each took longer than all else.
+  if (counts !== undefined) report.counts = counts;
+  const signature = readSignature(json['signature']);
+  if (signature !== undefined) report.signature = signature;
+  const label = readText(json['label']);
+  if (label !== undefined) report.label = label;
+  const type = readText(json['type']);
+  if (type !== undefined) report.type = type;
+  const sizeBytes = readNumber(json['size_bytes']);
+  if (sizeBytes !== undefined) report.sizeBytes = sizeBytes;
+  const reputation = readNumber(json['reputation']);
+  if (reputation !== undefined) report.reputation = reputation;
+  const firstSubmission = readDate(json['first_submission']);
+  if (firstSubmission !== undefined) report.firstSubmission = firstSubmission;
+  const lastSubmission = readDate(json['last_submission']);
+  if (lastSubmission !== undefined) report.lastSubmission = lastSubmission;
+  const lastAnalysis = readDate(json['last_analysis']);
+  if (lastAnalysis !== undefined) report.lastAnalysis = lastAnalysis;
+  return report;
+}
+
+type Mutable<T> = { -readonly [Name in keyof T]: T[Name] };
+
+function readSignature(json: unknown): FileReport['signature'] {
+  if (!isObject(json)) return undefined;
+  return { ...optional('verified', readText(json['verified'])), ...optional('signer', readText(json['signer'])) };
 }
 
 function readCounts(json: unknown): EngineCounts | undefined {
