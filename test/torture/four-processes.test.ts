@@ -37,7 +37,7 @@ it(`${PROCESSES} processes, one cache, ${FILES} files: each is asked once, and n
   expect(new Set(asked)).toEqual(new Set(allFiles.map(sha1Of)));
   expect((await world.usage()).day.used, 'the ledger').toBe(FILES);
   expect((await cachedAmong(world, allFiles)).size, 'answers in the cache').toBe(FILES);
-}, 600_000);
+}, 120_000 + FILES * 200);
 
 it('a quota that four processes share is never exceeded, and what it does not cover waits', async () => {
   const allowed = 60;
