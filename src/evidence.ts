@@ -65,13 +65,16 @@ const LISTS = {
 
 type ListName = keyof typeof LISTS;
 const LIST_NAMES = Object.keys(LISTS) as readonly ListName[];
+/** The lists with their names in stored JSON. */
+const STORED_LISTS = LIST_NAMES.map((name) => [name, snakeCase(name)] as const);
 
+/** Members of the version resource: here, in Sysmon's events and in stored JSON. */
 const METADATA_FIELDS = [
-  ['originalFileName', 'OriginalFileName'],
-  ['company', 'Company'],
-  ['product', 'Product'],
-  ['description', 'Description'],
-  ['fileVersion', 'FileVersion'],
+  ['originalFileName', 'OriginalFileName', 'original_file_name'],
+  ['company', 'Company', 'company'],
+  ['product', 'Product', 'product'],
+  ['description', 'Description', 'description'],
+  ['fileVersion', 'FileVersion', 'file_version'],
 ] as const;
 
 /** Evidence without any sighting. */
@@ -165,10 +168,10 @@ function readTime(text: string | undefined): Date | undefined {
 /** The evidence as it is stored: plain JSON, snake_case, empty lists left out. */
 export function evidenceToJson(evidence: FileEvidence): Readonly<Record<string, unknown>> {
   const json: Record<string, unknown> = { records: evidence.records.toJSON(), hosts: evidence.hosts.toJSON() };
-  for (const name of LIST_NAMES) if (evidence[name].length > 0) json[snakeCase(name)] = evidence[name];
-  for (const [name] of METADATA_FIELDS) {
+  for (const [name, member] of STORED_LISTS) if (evidence[name].length > 0) json[member] = evidence[name];
+  for (const [name, , member] of METADATA_FIELDS) {
     const value = evidence.metadata[name];
-    if (value !== undefined) json[snakeCase(name)] = value;
+    if (value !== undefined) json[member] = value;
   }
   if (evidence.firstSeen !== undefined) json['first_seen'] = evidence.firstSeen.toISOString();
   if (evidence.lastSeen !== undefined) json['last_seen'] = evidence.lastSeen.toISOString();
@@ -183,8 +186,8 @@ export function evidenceFromJson(json: unknown): FileEvidence | undefined {
   const hosts = DistinctCount.fromJson(members['hosts']);
   if (records === undefined || hosts === undefined) return undefined;
   const evidence: GrowingEvidence = { ...(emptyEvidence() as GrowingEvidence), records, hosts };
-  for (const name of LIST_NAMES) {
-    const texts = members[snakeCase(name)] ?? [];
+  for (const [name, member] of STORED_LISTS) {
+    const texts = members[member] ?? [];
     if (!Array.isArray(texts) || texts.length > LISTS[name].limit) return undefined;
     for (const text of texts) {
       if (typeof text !== 'string' || text.length > LISTS[name].maxLength) return undefined;
@@ -192,8 +195,8 @@ export function evidenceFromJson(json: unknown): FileEvidence | undefined {
       evidence[name].push(text);
     }
   }
-  for (const [name] of METADATA_FIELDS) {
-    const value = members[snakeCase(name)];
+  for (const [name, , member] of METADATA_FIELDS) {
+    const value = members[member];
     if (value !== undefined && typeof value !== 'string') return undefined;
     setMetadata(evidence, name, value);
   }

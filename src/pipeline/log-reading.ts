@@ -73,6 +73,9 @@ export type ReadingEnd =
 const OPEN_BRACE = 0x7b;
 const FLUSH_BYTES = 128 * 1024;
 
+/** Records are judged and written so many bytes at a time, since the cache is asked about many files for little more than about one. */
+const BATCH_BYTES = 1024 * 1024;
+
 /** Distinct files of one log whose members are kept, to know later whether the log's records have to be refreshed. */
 const MAX_MEMBERS = 250_000;
 
@@ -157,7 +160,7 @@ class FileReceiver implements RecordReceiver {
 
   /** Writes what is left and puts the file in place. */
   async finish(): Promise<void> {
-    await this.onBlockEnd();
+    await this.#judgeAndWrite();
     if (this.#out.length > 0) await this.#flush();
     await this.#output.commit();
   }
@@ -209,6 +212,12 @@ class FileReceiver implements RecordReceiver {
   }
 
   async onBlockEnd(): Promise<void> {
+    if (this.#bodies.length >= BATCH_BYTES || this.#setup.isDryRun) await this.#judgeAndWrite();
+    await this.#setup.memory?.makeRoom();
+    if (this.#setup.signal?.aborted) throw new Interruption('interrupted between two blocks');
+  }
+
+  async #judgeAndWrite(): Promise<void> {
     await this.#setup.judgements.resolve();
     let start = 0;
     for (const { kind, end, eventId, judgement } of this.#pending) {
@@ -225,8 +234,6 @@ class FileReceiver implements RecordReceiver {
     }
     this.#bodies.clear();
     this.#pending.length = 0;
-    await this.#setup.memory?.makeRoom();
-    if (this.#setup.signal?.aborted) throw new Interruption('interrupted between two blocks');
   }
 
   #note(judgement: Judgement, record: RecordView): void {
