@@ -271,9 +271,18 @@ function sealed({ ledger, claims }: Books): SealedBooks {
   return { ledger, claims, checksum: checksumOf(ledger) };
 }
 
-function checksumOf({ minute, days, months, blocked }: LedgerState): string {
+function checksumOf({ minute, days, months, ahead, blocked }: LedgerState): string {
   // An array, so that no order of members matters.
-  const text = JSON.stringify([minute, days, months, blocked?.window, blocked?.untilMs]);
+  const text = JSON.stringify([
+    minute,
+    days,
+    months,
+    ahead?.sinceMs,
+    ahead?.days,
+    ahead?.months,
+    blocked?.window,
+    blocked?.untilMs,
+  ]);
   return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }
 

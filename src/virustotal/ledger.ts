@@ -27,6 +27,17 @@ type Spend = readonly [atMs: number, count: number];
 /** Requests spent in a UTC day (`2026-01-31`) or month (`2026-01`). */
 type PeriodCount = readonly [label: string, count: number];
 
+/**
+ * Days and months beyond tomorrow and the next month. Which clock was right cannot be told: if the one before, these counts are the true
+ * ones once it is right again; if the one now, they are of a time that may never come, and are forgotten after a month.
+ */
+interface PeriodsAhead {
+  readonly sinceMs: number;
+  /** As those of the ledger; requests made meanwhile are added to each. */
+  readonly days: readonly PeriodCount[];
+  readonly months: readonly PeriodCount[];
+}
+
 /** The ledger as it is stored: plain JSON. */
 export interface LedgerState {
   /** Oldest first. */
@@ -34,6 +45,8 @@ export interface LedgerState {
   /** In the order of their labels; never more than three, the last of them at most tomorrow. */
   readonly days: readonly PeriodCount[];
   readonly months: readonly PeriodCount[];
+  /** Counts of periods that the clock had reached before it was set back; absent while it never was. */
+  readonly ahead?: PeriodsAhead;
   /** VirusTotal has said that nothing is left until then. */
   readonly blocked?: { readonly window: SpentWindow; readonly untilMs: number };
 }
@@ -66,8 +79,8 @@ export const MAX_LEASE_MS = 10_000;
 const HOUR_MS = 60 * 60 * 1000;
 const DAY_MS = 24 * HOUR_MS;
 
-/** No quota is longer than a month: a block beyond that comes from a clock that was wrong. */
-const MAX_BLOCK_MS = 32 * DAY_MS;
+/** No quota is longer than a month: a block beyond that, or a count, comes from a clock that was wrong. */
+const MONTH_MS = 32 * DAY_MS;
 
 /** Above this many requests a minute, spends are rounded up to common moments, so that the state stays small. */
 const MAX_EXACT_PER_MINUTE = 240;
@@ -75,6 +88,9 @@ const ROUNDING_MS = 250;
 
 /** More spends than `MAX_EXACT_PER_MINUTE` or a minute of rounded ones can make. */
 const MAX_SPENDS = 1000;
+
+/** Days or months that are kept; see `newest`. */
+const MAX_PERIODS = 3;
 
 export const EMPTY_LEDGER: LedgerState = { minute: [], days: [], months: [] };
 
@@ -104,6 +120,7 @@ export function spend(
       minute: withSpend(state.minute, now.getTime(), leaseEndsAt.getTime(), limits),
       days: withRequest(state.days, [dayOf(now), dayOf(leaseEndsAt)]),
       months: withRequest(state.months, [monthOf(now), monthOf(leaseEndsAt)]),
+      ...(state.ahead === undefined ? {} : { ahead: withRequestAhead(state.ahead) }),
     },
   };
 }
@@ -153,11 +170,17 @@ export function nextOpening(window: SpentWindow, now: Date): Date {
 /** Reads a stored ledger back; undefined for anything that is not a whole one, since half a count is worse than a loss that is known. */
 export function ledgerFromJson(json: unknown): LedgerState | undefined {
   if (typeof json !== 'object' || json === null) return undefined;
-  const { minute, days, months, blocked } = json as { readonly [name: string]: unknown };
+  const { minute, days, months, ahead, blocked } = json as { readonly [name: string]: unknown };
   if (!isListOf(minute, MAX_SPENDS, isSpend)) return undefined;
-  if (!isListOf(days, 3, isDayCount) || !isListOf(months, 3, isMonthCount)) return undefined;
-  if (blocked === undefined) return { minute, days, months };
-  return isBlock(blocked) ? { minute, days, months, blocked } : undefined;
+  if (!isListOf(days, MAX_PERIODS, isDayCount) || !isListOf(months, MAX_PERIODS, isMonthCount)) return undefined;
+  if ((ahead !== undefined && !isAhead(ahead)) || (blocked !== undefined && !isBlock(blocked))) return undefined;
+  return {
+    minute,
+    days,
+    months,
+    ...(ahead === undefined ? {} : { ahead }),
+    ...(blocked === undefined ? {} : { blocked }),
+  };
 }
 
 function refuse(
@@ -230,7 +253,16 @@ function withRequest(counts: readonly PeriodCount[], labels: readonly [now: stri
 
 /** The newest three: the running period, the next, and the last, which a clock set back by a little may meet again. */
 function newest(counts: readonly PeriodCount[]): PeriodCount[] {
-  return counts.toSorted(([one], [other]) => (one < other ? -1 : 1)).slice(-3);
+  return inOrder(counts).slice(-MAX_PERIODS);
+}
+
+function inOrder(counts: readonly PeriodCount[]): PeriodCount[] {
+  return counts.toSorted(([one], [other]) => (one < other ? -1 : 1));
+}
+
+function withRequestAhead({ sinceMs, days, months }: PeriodsAhead): PeriodsAhead {
+  const oneMore = ([label, count]: PeriodCount): PeriodCount => [label, count + 1];
+  return { sinceMs, days: days.map(oneMore), months: months.map(oneMore) };
 }
 
 /** The state as it can be true at `now`: nothing was spent after now, and no block reaches further than a month. */
@@ -239,24 +271,57 @@ function corrected(state: LedgerState, now: Date): LedgerState {
   // Running leases end a little ahead.
   const latestMs = nowMs + MAX_LEASE_MS + ROUNDING_MS;
   const hasFutureSpend = state.minute.some(([atMs]) => atMs > latestMs);
-  const days = withinReach(state.days, dayOf(nextOpening('day', now)));
-  const months = withinReach(state.months, monthOf(nextOpening('month', now)));
-  const hasFutureBlock = state.blocked !== undefined && state.blocked.untilMs > nowMs + MAX_BLOCK_MS;
-  if (!hasFutureSpend && days === state.days && months === state.months && !hasFutureBlock) return state;
-  const { blocked, ...rest } = state;
+  const [days, daysAhead] = splitAt(dayOf(nextOpening('day', now)), state.days, state.ahead?.days);
+  const [months, monthsAhead] = splitAt(monthOf(nextOpening('month', now)), state.months, state.ahead?.months);
+  const ahead = periodsAhead(state.ahead, nowMs, daysAhead, monthsAhead);
+  const hasFutureBlock = state.blocked !== undefined && state.blocked.untilMs > nowMs + MONTH_MS;
+  const haveSamePeriods = days === state.days && months === state.months && ahead === state.ahead;
+  if (!hasFutureSpend && haveSamePeriods && !hasFutureBlock) return state;
+  const { blocked, ahead: _before, ...rest } = state;
   return {
     ...rest,
     minute: state.minute.map(([atMs, count]): Spend => [Math.min(atMs, latestMs), count]),
     days,
     months,
+    ...(ahead === undefined ? {} : { ahead }),
     ...(blocked === undefined || hasFutureBlock ? {} : { blocked }),
   };
 }
 
-function withinReach(counts: readonly PeriodCount[], latestLabel: string): readonly PeriodCount[] {
-  if (counts.every(([label]) => label <= latestLabel)) return counts;
-  const beyond = usedSince(counts, latestLabel);
-  return newest([...counts.filter(([label]) => label < latestLabel), [latestLabel, beyond]]);
+const NO_COUNTS: readonly PeriodCount[] = [];
+
+/**
+ * The counts of the periods up to `latestLabel`, and of those after it. What was counted beyond is counted in the latest period too,
+ * where it ends with that period; what was ahead and has come within reach is counted again. The same lists if nothing changed.
+ */
+function splitAt(
+  latestLabel: string,
+  counts: readonly PeriodCount[],
+  ahead: readonly PeriodCount[] = NO_COUNTS,
+): readonly [within: readonly PeriodCount[], ahead: readonly PeriodCount[]] {
+  if (counts.every(([label]) => label <= latestLabel) && ahead.every(([label]) => label > latestLabel)) {
+    return [counts, ahead];
+  }
+  const all = new Map(counts);
+  for (const [label, count] of ahead) all.set(label, Math.max(count, all.get(label) ?? 0));
+  const later = [...all].filter(([label]) => label > latestLabel);
+  all.set(latestLabel, Math.max(usedSince(counts, latestLabel), all.get(latestLabel) ?? 0));
+  const within = [...all].filter(([label]) => label <= latestLabel);
+  // The further ahead, the less likely the true one.
+  return [newest(within), inOrder(later).slice(0, MAX_PERIODS)];
+}
+
+/** What is kept of the periods ahead; the same object if nothing changed. */
+function periodsAhead(
+  before: PeriodsAhead | undefined,
+  nowMs: number,
+  days: readonly PeriodCount[],
+  months: readonly PeriodCount[],
+): PeriodsAhead | undefined {
+  if (days.length === 0 && months.length === 0) return undefined;
+  if (before === undefined || days !== before.days || months !== before.months) return { sinceMs: nowMs, days, months };
+  if (nowMs - before.sinceMs > MONTH_MS) return undefined;
+  return nowMs < before.sinceMs ? { ...before, sinceMs: nowMs } : before;
 }
 
 function dayOf(date: Date): string {
@@ -287,6 +352,12 @@ function isPeriodCount(json: unknown, label: RegExp): boolean {
   return (
     Array.isArray(json) && json.length === 2 && typeof json[0] === 'string' && label.test(json[0]) && isCount(json[1])
   );
+}
+
+function isAhead(json: unknown): json is PeriodsAhead {
+  if (typeof json !== 'object' || json === null) return false;
+  const { sinceMs, days, months } = json as { readonly [name: string]: unknown };
+  return isCount(sinceMs) && isListOf(days, MAX_PERIODS, isDayCount) && isListOf(months, MAX_PERIODS, isMonthCount);
 }
 
 function isBlock(json: unknown): json is NonNullable<LedgerState['blocked']> {

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { openCache } from '../../src/cache/index.js';
+import { isOfThisHost, processIdentityFromJson } from '../../src/storage/process-identity.js';
 import { type RoundLog, sha1Of, verdictOf, type World } from './world.js';
 
 /** Answers about these files that the cache has, as the judge sees them: digests. */
@@ -94,10 +95,22 @@ export function wrongCache(world: World, files: readonly number[], hasPut: boole
     }
   }
   for (const name of namesIn(join(world.answersRoot, 'journal'))) {
-    // One that was damaged is kept under another name.
-    if (hasPut && name.endsWith('.jsonl')) wrong.push(`the journal ${name} was left`);
+    // One that was damaged is kept under another name, or for a day where its writer cannot be told any more.
+    if (hasPut && name.endsWith('.jsonl') && hasKnownWriter(join(world.answersRoot, 'journal', name)))
+      wrong.push(`the journal ${name} was left`);
   }
   return wrong;
+}
+
+function hasKnownWriter(journalPath: string): boolean {
+  const [line = ''] = readFileSync(journalPath, 'utf8').split('\n', 1);
+  try {
+    const writer = processIdentityFromJson(JSON.parse(line));
+    return writer !== undefined && isOfThisHost(writer);
+  } catch {
+    // Damaged beyond JSON.
+    return false;
+  }
 }
 
 function changedAt(folder: string, name: string): number {

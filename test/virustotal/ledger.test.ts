@@ -223,6 +223,26 @@ describe('the day and the month', () => {
     ledger.nowMs += 2 * DAY_MS;
     expect(ledger.exhaust().granted).toBe(5);
     expect(ledger.state.days.every(([label]) => label < '2027')).toBe(true);
+    // What the wrong clock counted is forgotten after a month, though it may be right for all we know.
+    expect(ledger.state.ahead).toBeDefined();
+    ledger.nowMs += 40 * DAY_MS;
+    ledger.exhaust();
+    expect(ledger.state.ahead).toBeUndefined();
+  });
+
+  it('count what was spent before a clock was set back by days, and meanwhile, once it is right again', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 20_000 }), fc.integer({ min: 1, max: 12 }), (daysBack, first) => {
+        const ledger = ledgerOf({ ...UNLIMITED, perDay: 20, perMonth: 30 });
+        for (let count = 0; count < first; count++) ledger.ask();
+        ledger.nowMs -= daysBack * DAY_MS;
+        const meanwhile = [1, 2, 3, 4].filter(() => ledger.ask().kind === 'granted').length;
+        ledger.restart();
+        ledger.nowMs += daysBack * DAY_MS;
+        const { granted } = ledger.exhaust();
+        expect(first + meanwhile + granted).toBeLessThanOrEqual(20);
+      }),
+    );
   });
 
   it('with no requests at all are spent, not waited for', () => {
