@@ -51,7 +51,10 @@ export interface Questioner {
     hashes: AsyncIterable<string> | Iterable<string>,
     onOutcome: (hash: string, outcome: Outcome) => void | Promise<void>,
   ): Promise<void>;
-  /** Why asking has ended for good: KEY_REFUSED or SERVICE_DOWN; undefined while it goes on. */
+  /**
+   * What VirusTotal failed at last, with no answer since: KEY_REFUSED, SERVICE_DOWN, BAD_ANSWER or REQUEST_REFUSED. Asking has ended for
+   * good where the key was refused or several questions in a row came to nothing. Undefined where all is well, or is again.
+   */
   readonly failure: VirusTotalError | undefined;
 }
 
@@ -104,7 +107,10 @@ export async function createQuestioner(options: QuestionerOptions): Promise<Ques
   // As many sleep on it as are asked about at a time, which Node would take for a leak.
   setMaxListeners(0, wake);
   const underWay = new Map<string, Promise<Outcome>>();
-  let failure: VirusTotalError | undefined;
+  /** Why nothing is asked any more. */
+  let ended: VirusTotalError | undefined;
+  /** What the last question that came to nothing came to, until there is an answer. */
+  let lastFailure: VirusTotalError | undefined;
   let spent: { readonly window: SpentWindow; readonly resumesAt: Date } | undefined;
   let failuresInARow = 0;
   /** After a 429: nobody asks before this, and then one asks before the others. */
@@ -113,7 +119,7 @@ export async function createQuestioner(options: QuestionerOptions): Promise<Ques
   let probe: Promise<void> | undefined;
 
   function stopped(): Stop | undefined {
-    if (failure !== undefined) return { kind: 'unanswered', reason: 'error', detail: failure.message };
+    if (ended !== undefined) return failed(ended.message);
     if (signal.aborted)
       return { kind: 'unanswered', reason: 'interrupted', detail: 'interrupted before there was an answer' };
     if (spent === undefined || clock.now() >= spent.resumesAt) return undefined;
@@ -200,7 +206,7 @@ export async function createQuestioner(options: QuestionerOptions): Promise<Ques
   }
 
   function fail(error: VirusTotalError): void {
-    failure ??= error;
+    ended ??= error;
     halt.abort();
   }
 
@@ -229,7 +235,9 @@ export async function createQuestioner(options: QuestionerOptions): Promise<Ques
           await clock.sleep(turn.ms, wake);
           continue;
         case 'claimed_by_another': {
-          if (polledMs >= MAX_POLLING_MS) return failed('another process has been asking it for too long');
+          if (polledMs >= MAX_POLLING_MS) {
+            return noteFailure('SERVICE_DOWN', 'another process has been asking about a file for too long');
+          }
           const pollMs = Math.max(SHORTEST_POLL_MS, polledMs / 4);
           await clock.sleep(pollMs, wake);
           polledMs += pollMs;
@@ -243,21 +251,25 @@ export async function createQuestioner(options: QuestionerOptions): Promise<Ques
       switch (attempt.kind) {
         case 'answer':
           failuresInARow = 0;
+          lastFailure = undefined;
           await onAnswer(attempt.lookup);
           return { kind: 'answered', lookup: attempt.lookup, isOurs: true };
         case 'throttled':
           continue;
         case 'refused':
-          return failed(failure?.message ?? attempt.message);
+          return failed(ended?.message ?? attempt.message);
         case 'bad_answer':
-          return noteFailure(`${attempt.why} [BAD_ANSWER]`);
+          return noteFailure('BAD_ANSWER', attempt.why);
         case 'bad_request':
-          return noteFailure(`HTTP ${attempt.status}, ${attempt.message} [REQUEST_REFUSED]`);
+          return noteFailure('REQUEST_REFUSED', `HTTP ${attempt.status}, ${attempt.message}`);
         case 'transient': {
           const pauseMs = Math.max(RETRY_PAUSES_MS[attempts] ?? 0, attempt.retryAfterMs ?? 0);
           attempts++;
           if (attempts >= MAX_ATTEMPTS || pauseMs > MAX_PAUSE_MS) {
-            return noteFailure(`${attempt.why}, ${attempts} ${attempts === 1 ? 'attempt' : 'attempts'}`);
+            return noteFailure(
+              'SERVICE_DOWN',
+              `${attempt.why}, ${attempts} ${attempts === 1 ? 'attempt' : 'attempts'}`,
+            );
           }
           await clock.sleep(pauseMs, wake);
         }
@@ -266,16 +278,17 @@ export async function createQuestioner(options: QuestionerOptions): Promise<Ques
   }
 
   /** One bad file is nothing; several in a row are an outage, or something on the way that answers for VirusTotal. */
-  function noteFailure(detail: string): Stop {
+  function noteFailure(code: 'SERVICE_DOWN' | 'BAD_ANSWER' | 'REQUEST_REFUSED', why: string): Stop {
     failuresInARow++;
-    if (failuresInARow >= MAX_FAILURES_IN_A_ROW) {
-      fail(
-        new VirusTotalError(
-          'SERVICE_DOWN',
-          `VirusTotal: ${failuresInARow} questions in a row came to nothing, the last: ${detail}; run again later`,
-        ),
-      );
-    }
+    const detail = code === 'SERVICE_DOWN' ? why : `${why} [${code}]`;
+    const isDown = failuresInARow >= MAX_FAILURES_IN_A_ROW;
+    const questions = failuresInARow === 1 ? 'the last question' : `${failuresInARow} questions in a row`;
+    const last = failuresInARow === 1 ? '' : ', the last';
+    lastFailure = new VirusTotalError(
+      isDown ? 'SERVICE_DOWN' : code,
+      `VirusTotal: ${questions} came to nothing${last}: ${isDown ? detail : why}; run again later`,
+    );
+    if (isDown) fail(lastFailure);
     return failed(detail);
   }
 
@@ -297,7 +310,7 @@ export async function createQuestioner(options: QuestionerOptions): Promise<Ques
 
   return {
     get failure() {
-      return failure;
+      return ended ?? lastFailure;
     },
     lookUp: async (hash) => stopped() ?? ask(hash, PRIORITY.single),
     lookUpAll: async (hashes, onOutcome) => {

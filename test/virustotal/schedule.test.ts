@@ -197,6 +197,43 @@ describe('a failure that may pass', () => {
   });
 });
 
+describe('fewer failures than make an outage, and no answer after them', () => {
+  const bad: Attempt = { kind: 'bad_answer', why: 'an answer about another file' };
+  const refused: Attempt = { kind: 'bad_request', status: 400, message: 'no' };
+
+  it.each<[string, Attempt, number, string, string]>([
+    ['one outage', TRANSIENT, 1, 'SERVICE_DOWN', 'the last question came to nothing: HTTP 503, 3 attempts; run again'],
+    ['four', TRANSIENT, 4, 'SERVICE_DOWN', '4 questions in a row came to nothing, the last: HTTP 503, 3 attempts'],
+    ['the wrong file', bad, 2, 'BAD_ANSWER', 'the last: an answer about another file; run again later [BAD_ANSWER]'],
+    ['no taken question', refused, 1, 'REQUEST_REFUSED', 'came to nothing: HTTP 400, no; run again'],
+  ])('passed for success: %s', async (_, attempt, count, code, text) => {
+    const { lookUpAll, questioner } = await situation({ attempt: () => attempt });
+    expect(new Set(reasons(await lookUpAll(count)))).toEqual(new Set(['error']));
+    expect(questioner.failure?.code).toBe(code);
+    expect(questioner.failure?.message).toContain(text);
+  });
+
+  it('passed for success after answers, and in a single question', async () => {
+    const { lookUpAll, questioner } = await situation({
+      attempt: (hash, number) => (number <= 3 ? answer(hash) : bad),
+      concurrency: 1,
+    });
+    await lookUpAll(3);
+    expect(questioner.failure).toBeUndefined();
+    await questioner.lookUp(hashOf(9));
+    expect(questioner.failure?.code).toBe('BAD_ANSWER');
+  });
+
+  it('are over with an answer, and until then asking goes on', async () => {
+    const { client, questioner } = await situation({ attempt: (hash, number) => (number === 1 ? bad : answer(hash)) });
+    await questioner.lookUp(hashOf(0));
+    expect(questioner.failure).toBeDefined();
+    expect((await questioner.lookUp(hashOf(1))).kind).toBe('answered');
+    expect(questioner.failure).toBeUndefined();
+    expect(client.asked).toHaveLength(2);
+  });
+});
+
 describe('an answer that is none', () => {
   it('is not asked for again, and told with its code', async () => {
     const { client, lookUpAll, cache } = await situation({
