@@ -109,11 +109,15 @@ async function rowsOf(setup: BenchSetup, path: string, jobs: readonly Job[]): Pr
   ]);
 }
 
-/** The whole job with an empty cache, and the same without writing. */
+/** The whole job as on the first night, with nothing cached or remembered, and the same without writing. */
 function offline({ folder }: BenchSetup, path: string): Job[] {
-  const env = { CACHE_URL: join(folder, 'no-answers') };
-  const command = [...SYSMON_VT, 'enrich', path, '--offline', '--quiet', '--out', join(folder, 'out')];
-  return [{ name: 'sysmon-vt enrich --offline', command, env }];
+  const cache = join(folder, 'no-answers');
+  const command = [...SYSMON_VT, 'enrich', path, '--offline', '--quiet'];
+  const common = { env: { CACHE_URL: cache }, forgets: cache };
+  return [
+    { name: 'sysmon-vt enrich --offline', command: [...command, '--out', join(folder, 'out')], ...common },
+    { name: 'sysmon-vt enrich --dry-run', command: [...command, '--dry-run'], ...common },
+  ];
 }
 
 function evtxLog(setup: BenchSetup, bytes: number): Promise<string> {

@@ -17,6 +17,8 @@ export interface Job {
   readonly env?: Readonly<Record<string, string>>;
   /** How often the command is run for one measure, for what is over too soon to be measured once; the cost is that of one run. */
   readonly runs?: number;
+  /** A folder that is removed before each measure: what one run remembers would spare the next one its work. */
+  readonly forgets?: string;
 }
 
 /** Medians of a job. */
@@ -70,7 +72,8 @@ export async function findProgram(name: string): Promise<string | undefined> {
   return undefined;
 }
 
-async function costOf({ command, env, runs = 1 }: Job): Promise<Cost> {
+async function costOf({ command, env, runs = 1, forgets }: Job): Promise<Cost> {
+  if (forgets !== undefined) await rm(forgets, { recursive: true, force: true });
   const folder = await mkdtemp(join(tmpdir(), 'sysmon-vt-bench-'));
   try {
     const report = join(folder, 'time');
