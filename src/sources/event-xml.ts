@@ -305,7 +305,8 @@ function localName(qualifiedName: string): string {
 }
 
 function attributeOf(attributes: string, name: string): string | undefined {
-  for (const match of attributes.matchAll(/([\w.:-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')/g)) {
+  // A name is tried from its start only: otherwise a long one would be gone through once for each of its characters.
+  for (const match of attributes.matchAll(/(?<![\w.:-])([\w.:-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')/g)) {
     if (match[1] === name) return unescapeXml(match[2] ?? match[3] ?? '');
   }
   return undefined;

@@ -273,5 +273,7 @@ function chainLengths(places: readonly LabelPlace[], labelCount: number): number
 function readValue(body: string, start: number, end: number | undefined): string {
   const value = body.slice(body[start] === ' ' ? start + 1 : start, Math.max(start, end ?? body.length));
   // What follows the last value is the message's own end; a blank that ends a command line belongs to it.
-  return end === undefined ? value.replace(/\s*\n\s*$/, '') : value;
+  if (end !== undefined) return value;
+  const trimmed = value.trimEnd();
+  return value.includes('\n', trimmed.length) ? trimmed : value;
 }

@@ -38,7 +38,7 @@ const FIRST_ELEMENT = /^\s*<(?:\?xml|!--|!DOCTYPE|(?:[A-Za-z_][\w.-]*:)?(?:Event
 const ELEMENT_AFTER_BANNER = /^[^"{[<\t]{0,300}\r?\n\s*<(?:\?xml|(?:[A-Za-z_][\w.-]*:)?Events?[\s>])/;
 const SYSLOG_EVENT =
   /^(?:\d{1,7} )?(?:<\d{1,3}>)?(?:1 )?(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT[\d:.]+\S{0,6}) [^\n]{0,300}?(?:<Event[\s>]|\bsysmon(?:\[\d+\])?:)/m;
-const EVENT_VIEWER_TEXT = /^(?:\s*Log Name:|Event Xml:)/m;
+const EVENT_VIEWER_TEXT = /^(?:[ \t]*Log Name:|Event Xml:)/m;
 
 /**
  * Whether a log (UTF-8 without byte order mark) holds events as XML: with or without root and declaration, below a tool's banner, or

@@ -185,4 +185,9 @@ describe('fragments and cut events', () => {
       readEventXml(eventXml({ CommandLine: flood.repeat(20_000) }));
     }
   });
+
+  test('a tag whose attributes are one long name is read in bounded time', () => {
+    const event = readEventXml(eventXml().replace('<Data ', `<Data ${'n'.repeat(500_000)} `));
+    expect(event?.eventId).toBe(1);
+  });
 });

@@ -179,6 +179,17 @@ describe('text that imitates labels', () => {
   });
 });
 
+describe('blank lines', () => {
+  test('within the last value belong to it, however many, behind it they do not', () => {
+    const value = `a${'\r\n'.repeat(50_000)}b `;
+    const message = `Process Create:\nUtcTime: 2026-03-01 10:20:30.456\nParentCommandLine: ${value}`;
+    expect(parseProcessCreationMessage(message)?.get('ParentCommandLine')).toBe(value.replaceAll('\r\n', '\n'));
+    expect(parseProcessCreationMessage(`${message}\r\n \r\n`)?.get('ParentCommandLine')).toBe(
+      value.replaceAll('\r\n', '\n').trimEnd(),
+    );
+  });
+});
+
 describe('other events', () => {
   test.each([
     [

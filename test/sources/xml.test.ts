@@ -210,6 +210,10 @@ describe('events that are not whole', () => {
 });
 
 describe('looking at the start of a log', () => {
+  test('takes little time where it is blank lines alone', () => {
+    expect(looksLikeXml(Buffer.from(`x${'\n'.repeat(512 * 1024)}`))).toBe(false);
+  });
+
   test.each([
     ['JSON with XML in a string', `{"System":"${event(1)}"}`],
     ['CSV with XML in a column', `_time,_raw\n2026-01-01T00:00:00,"${event(1)}"`],

@@ -136,6 +136,9 @@ const BYTE_ORDER_MARK = Buffer.from([0xef, 0xbb, 0xbf]);
  */
 class Framer {
   readonly #visitor: ValueVisitor;
+  readonly #nuls = new Finder(NUL);
+  /** What stands between two values on one line. */
+  readonly #joints: readonly Finder[] = [new Finder('}{'), new Finder('} {')];
   #bytes = Buffer.allocUnsafe(BLOCK_BYTES);
   #end = 0;
   /** Of `#bytes[0]`, from the start of the data. */
@@ -191,6 +194,7 @@ class Framer {
     }
     const target = this.#bytes.subarray(this.#end, this.#end + BLOCK_BYTES);
     const added = await reader.read(target);
+    for (const finder of [this.#nuls, ...this.#joints]) finder.startAnew();
     this.#end += added;
     return added === 0;
   }
@@ -291,6 +295,9 @@ class Framer {
     if (this.#frames.length > 1 || this.#indent < 0) return 'not a record';
     const start = this.#position;
     let lineEnd = this.#lineEnd(start);
+    // Streams of GELF part their values by NUL alone.
+    const nul = this.#nuls.next(this.#bytes, start);
+    if (nul < (lineEnd < 0 ? this.#end : lineEnd)) lineEnd = nul;
     if (lineEnd < 0) {
       if (!isEnd && this.#end - start <= MAX_LINE_BYTES) return 'needs more';
       if (!isEnd) return 'not a record';
@@ -299,8 +306,9 @@ class Framer {
     let end = lineEnd;
     while (end > start && isLineTail(this.#bytes[end - 1])) end -= 1;
     if (this.#bytes[end - 1] !== CLOSE_BRACE || end - start > MAX_LINE_BYTES) return 'not a record';
-    const isKnown = this.#visitor.isKnownOther(this.#bytes, start, end);
-    if (!isKnown) {
+    // The start of a line says what the line is only if it is one value.
+    const isJoined = this.#joints.some((joint) => joint.next(this.#bytes, start) < end);
+    if (isJoined || !this.#visitor.isKnownOther(this.#bytes, start, end)) {
       this.#tellPassed(start);
       if (!this.#visitor.onLine(this.#bytes.subarray(start, end))) return 'not a record';
       this.#toldTo = end;
@@ -671,6 +679,31 @@ class Framer {
   #reject(code: Reject['code'], message: string, offset: number): void {
     this.#number += 1;
     this.#visitor.onReject({ code, message, record: String(this.#number), offset });
+  }
+}
+
+/** Finds bytes in a buffer from ever later places on; each byte of it is searched once. */
+class Finder {
+  readonly #needle: string | number;
+  /** Before it there is none, from the place of the last search on. */
+  #next = -1;
+
+  constructor(needle: string | number) {
+    this.#needle = needle;
+  }
+
+  /** To be called when the bytes have changed. */
+  startAnew(): void {
+    this.#next = -1;
+  }
+
+  /** The first place from `start` on, or infinity. It may lie behind what is filled of the buffer. */
+  next(bytes: Buffer, start: number): number {
+    if (this.#next < start) {
+      const found = bytes.indexOf(this.#needle, start);
+      this.#next = found < 0 ? Number.POSITIVE_INFINITY : found;
+    }
+    return this.#next;
   }
 }
 

@@ -147,6 +147,7 @@ function layoutOf(line: Buffer, idPath: Path): Layout | undefined {
       position += 1;
     } else if (byte === QUOTE && !isValue) {
       const nameEnd = stringEnd(line, position + 1, end) + 1;
+      if (nameEnd > end) return undefined;
       way[way.length - 1] = String(JSON.parse(line.toString('utf8', position, nameEnd)));
       position = nameEnd;
     } else if (byte === QUOTE || (byte ?? 0) > 0x20) {

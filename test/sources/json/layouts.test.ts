@@ -61,13 +61,16 @@ const line = fc
 const log = fc
   .tuple(
     fc.array(line, { minLength: 1, maxLength: 4 }),
-    fc.array(fc.tuple(fc.nat(), fc.constantFrom('1', '12')), { maxLength: 24 }),
+    fc.array(fc.tuple(fc.nat(), fc.constantFrom('1', '12'), fc.constantFrom('\n', '\n', '\n', '\0', '', ' ')), {
+      maxLength: 24,
+    }),
   )
   .map(([lines, turns]) =>
-    [
-      ...lines,
-      ...turns.map(([turn, id]) => (lines[turn % lines.length] ?? '').replace(/:"?1\d?"?(?=[,}])/, `:${id}`)),
-    ].join('\n'),
+    turns.reduce(
+      (log, [turn, id, separator]) =>
+        `${log}${separator}${(lines[turn % lines.length] ?? '').replace(/:"?1\d?"?(?=[,}])/, `:${id}`)}`,
+      lines.join('\n'),
+    ),
   );
 
 describe('lines of a known layout', () => {
@@ -102,6 +105,22 @@ describe('lines of a known layout', () => {
     const { events, others } = await readAll(readJson, [line('x'), line('y'), line('1')].join('\n'));
 
     expect([events.length, others]).toEqual([1, 2]);
+  });
+
+  it('are as many records as values stand on them, whatever parts these', async () => {
+    const record = (id: number): string => `{"EventID":${id},"SourceName":"${PROVIDER}"}`;
+    for (const separator of ['\0', '', ' ']) {
+      const { events, others } = await readAll(
+        readJson,
+        [record(5), [5, 1, 5, 1].map(record).join(separator)].join('\n'),
+      );
+      expect([events.length, others]).toEqual([2, 3]);
+    }
+  });
+
+  it('are not learnt where the way to the id ends inside a name', async () => {
+    const line = `{"a":"${'x'.repeat(16 * 1024 - 20)}","a name that is long":1,"EventID":1,"SourceName":"${PROVIDER}"}`;
+    expect((await readAll(readJson, `${line}\n${line}`)).events).toHaveLength(2);
   });
 
   it('still are rejects where they are cut', async () => {
