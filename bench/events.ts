@@ -9,6 +9,15 @@ export function hashListOf(file: number): string {
   return `SHA1=${digest('sha1')},MD5=${digest('md5')},SHA256=${digest('sha256')},IMPHASH=${digest('md5')}`;
 }
 
+/** Stands in generated events where the name of the file belongs: letters, as many as `fileNameOf` gives. */
+export const FILE_NAME = 'qzqzqzqz';
+
+/** The name of a generated file without its extension; all have the same length. */
+export function fileNameOf(file: number): string {
+  const digits = createHash('md5').update(`name ${file}`).digest('hex').slice(0, FILE_NAME.length);
+  return digits.replace(/\d/g, (digit) => String.fromCharCode(0x67 + Number(digit)));
+}
+
 /** The SHA1 of a generated file, as the cache has it. */
 export function sha1Of(file: number): string {
   return createHash('sha1').update(`file ${file}`).digest('hex');
@@ -24,6 +33,7 @@ const FOLDERS = [
   'C:\\Program Files\\Contoso\\Agent\\',
   'C:\\Users\\m.weber\\AppData\\Local\\Programs\\Fabrikam Studio\\bin\\',
 ];
+const PARENTS = ['services', 'svchost', 'explorer'].map((name) => `C:\\Windows\\System32\\${name}.exe`);
 const START = Date.UTC(2026, 2, 3, 22, 0, 0);
 
 /** How often each event id is drawn. */
@@ -70,16 +80,18 @@ function fieldsOf(eventId: number, time: Date, draw: Draw): Fields {
     ['Image', image()],
   ];
   const user = draw.one(USERS);
+  const ownImage = `C:\\Program Files\\Contoso\\${FILE_NAME}\\${FILE_NAME}.exe`;
   switch (eventId) {
     case 1:
       return [
-        ...head,
+        ...head.slice(0, -1),
+        ['Image', ownImage],
         ['FileVersion', `10.0.${draw.below(20_000)}.1`],
         ['Description', `Fabrikam ${draw.text(9)} service`],
         ['Product', 'Fabrikam® Studio'],
         ['Company', 'Fabrikam, Inc.'],
-        ['OriginalFileName', `${draw.text(8)}.exe`],
-        ['CommandLine', `"${image()}" --type=worker --channel=${draw.text(12)} /prefetch:${draw.below(9)}`],
+        ['OriginalFileName', `${FILE_NAME}.exe`],
+        ['CommandLine', `"${ownImage}" --type=worker --channel=${draw.text(12)} /prefetch:${draw.below(9)}`],
         ['CurrentDirectory', 'C:\\Windows\\system32\\'],
         ['User', user],
         ['LogonGuid', guid()],
@@ -89,8 +101,8 @@ function fieldsOf(eventId: number, time: Date, draw: Draw): Fields {
         ['Hashes', hashListOf(0)],
         ['ParentProcessGuid', guid()],
         ['ParentProcessId', pid()],
-        ['ParentImage', image()],
-        ['ParentCommandLine', `${image()} -k netsvcs -p -s ${draw.text(10)}`],
+        ['ParentImage', draw.one(PARENTS)],
+        ['ParentCommandLine', `${draw.one(PARENTS)} -k netsvcs -p -s ${draw.text(10)}`],
         ['ParentUser', user],
       ];
     case 3:
@@ -115,12 +127,12 @@ function fieldsOf(eventId: number, time: Date, draw: Draw): Fields {
     case 7:
       return [
         ...head,
-        ['ImageLoaded', `C:\\Windows\\System32\\${draw.text(8)}.dll`],
+        ['ImageLoaded', `C:\\Windows\\System32\\${FILE_NAME}.dll`],
         ['FileVersion', '10.0.19041.1'],
         ['Description', 'A library'],
         ['Product', 'Fabrikam® Studio'],
         ['Company', 'Fabrikam, Inc.'],
-        ['OriginalFileName', `${draw.text(8)}.dll`],
+        ['OriginalFileName', `${FILE_NAME}.dll`],
         ['Hashes', hashListOf(0)],
         ['Signed', 'true'],
         ['Signature', 'Fabrikam, Inc.'],

@@ -4,7 +4,7 @@ import { evtxHeader } from '../src/demo/evtx-writer.js';
 import { nxlogLine } from '../src/demo/json-logs.js';
 import { evtxLog } from '../src/demo/night-logs.js';
 import { Draw } from './draw.js';
-import { DENSE_MIX, hashListOf, sysmonEvents } from './events.js';
+import { DENSE_MIX, FILE_NAME, fileNameOf, hashListOf, sysmonEvents } from './events.js';
 
 /** A log to be written: at least so many bytes, in which so many different files run. */
 export interface LogSize {
@@ -18,28 +18,43 @@ const CHUNK_HEADER_BYTES = 512;
 const EVTX_BASE_EVENTS = 6_000;
 const WRITE_BYTES = 8 * 1024 * 1024;
 
-/** Part of a log whose hash lists can be replaced by others of the same length. */
+/** Where a record of a log says which file it is about; it may say so more than once. */
+interface FilePlaces {
+  readonly lists: readonly number[];
+  readonly names: readonly number[];
+}
+
+/** Part of a log whose records can be made to be about other files, since all hash lists and all names have one length. */
 interface Piece {
   readonly bytes: Buffer;
-  /** Where the lists of each record start; a record may give its list more than once. */
-  readonly lists: readonly (readonly number[])[];
+  readonly records: readonly FilePlaces[];
+}
+
+/** A file as the bytes of a log name it. */
+interface FileBytes {
+  readonly list: Buffer;
+  readonly name: Buffer;
 }
 
 /** Draws a file per record: each once, as long as there are new ones, and then those that came first most often. */
 class FileChoice {
-  readonly #lists: readonly Buffer[];
+  readonly #files: readonly FileBytes[];
   readonly #draw = new Draw(7);
   #next = 0;
 
   constructor(distinctFiles: number, encoding: 'utf16le' | 'latin1') {
-    this.#lists = Array.from({ length: distinctFiles }, (_, file) => Buffer.from(hashListOf(file), encoding));
+    this.#files = Array.from({ length: distinctFiles }, (_, file) => ({
+      list: Buffer.from(hashListOf(file), encoding),
+      name: Buffer.from(fileNameOf(file), encoding),
+    }));
   }
 
-  next(): Buffer {
-    const fresh = this.#lists[this.#next++];
-    if (fresh !== undefined) return fresh;
-    const most = Math.ceil(this.#lists.length / 20);
-    return this.#lists[this.#draw.below(this.#draw.below(20) === 0 ? this.#lists.length : most)] ?? Buffer.alloc(0);
+  next(): FileBytes {
+    const most = Math.ceil(this.#files.length / 20);
+    const drawn = this.#draw.below(this.#draw.below(20) === 0 ? this.#files.length : most);
+    const file = this.#files[this.#next++] ?? this.#files[drawn];
+    if (file === undefined) throw new RangeError('no files');
+    return file;
   }
 }
 
@@ -50,7 +65,7 @@ export async function writeEvtxLog(path: string, { bytes, distinctFiles }: LogSi
   // The last chunk is not full; without it all are.
   for (let at = FILE_HEADER_BYTES; at + 2 * CHUNK_BYTES <= log.length; at += CHUNK_BYTES) {
     const chunk = log.subarray(at, at + CHUNK_BYTES);
-    pieces.push({ bytes: chunk, lists: placesOf(Buffer.from('SHA1=', 'utf16le'), chunk).map((place) => [place]) });
+    pieces.push({ bytes: chunk, records: recordsOf(chunk) });
   }
   const chunkCount = Math.ceil(bytes / CHUNK_BYTES);
   const files = new FileChoice(distinctFiles, 'utf16le');
@@ -75,18 +90,17 @@ export async function writeJsonLog(path: string, size: LogSize, isDense = false)
   const lines = isDense ? take(map(sysmonEvents([[1, 1]]), nxlogLine), 2_000) : sparseLines();
   const pieces: Piece[] = [];
   for (let at = 0; at < lines.length; at += 500) {
-    const records: number[][] = [];
+    const records: FilePlaces[] = [];
     const parts: Buffer[] = [];
     let before = 0;
     for (const line of lines.slice(at, at + 500)) {
       const part = Buffer.from(line);
-      const start = before;
-      const places = placesOf(Buffer.from('SHA1='), part).map((place) => start + place);
-      if (places.length > 0) records.push(places);
+      const lists = placesOf(Buffer.from('SHA1='), part, before);
+      if (lists.length > 0) records.push({ lists, names: placesOf(Buffer.from(FILE_NAME), part, before) });
       parts.push(part);
       before += part.length;
     }
-    pieces.push({ bytes: Buffer.concat(parts), lists: records });
+    pieces.push({ bytes: Buffer.concat(parts), records });
   }
   const files = new FileChoice(size.distinctFiles, 'latin1');
   return writePieces(path, Buffer.alloc(0), pieces, { bytes: size.bytes, files, onPatched: () => undefined });
@@ -153,9 +167,10 @@ async function writePieces(path: string, head: Buffer, pieces: readonly Piece[],
       const piece = pieces[index % pieces.length];
       if (piece === undefined) throw new RangeError('nothing to write');
       const copy = Buffer.from(piece.bytes);
-      for (const places of piece.lists) {
-        const list = work.files.next();
-        for (const place of places) list.copy(copy, place);
+      for (const { lists, names } of piece.records) {
+        const file = work.files.next();
+        for (const place of lists) file.list.copy(copy, place);
+        for (const place of names) file.name.copy(copy, place);
       }
       work.onPatched(copy);
       batch.push(copy);
@@ -176,9 +191,21 @@ async function append(file: FileHandle, bytes: Buffer): Promise<number> {
   return bytes.length;
 }
 
-function placesOf(sign: Buffer, bytes: Buffer): number[] {
+/** The records of a chunk that have a hash list; their names all come before it. */
+function recordsOf(chunk: Buffer): FilePlaces[] {
+  const names = placesOf(Buffer.from(FILE_NAME, 'utf16le'), chunk);
+  let earlier = 0;
+  return placesOf(Buffer.from('SHA1=', 'utf16le'), chunk).map((list) => {
+    const own = names.filter((place) => place > earlier && place < list);
+    earlier = list;
+    return { lists: [list], names: own };
+  });
+}
+
+/** Where `sign` stands in `bytes`, which themselves start at `offset`. */
+function placesOf(sign: Buffer, bytes: Buffer, offset = 0): number[] {
   const places: number[] = [];
-  for (let at = bytes.indexOf(sign); at >= 0; at = bytes.indexOf(sign, at + 1)) places.push(at);
+  for (let at = bytes.indexOf(sign); at >= 0; at = bytes.indexOf(sign, at + 1)) places.push(offset + at);
   return places;
 }
 
