@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { AlertChannel, AlertOutbox } from './alerts.js';
@@ -129,14 +129,25 @@ export async function openLogStates(config: Config, onReport: (report: string) =
   return states;
 }
 
+/** The user's lists of known files. */
+interface KnownLists {
+  readonly knownGood: KnownFiles | undefined;
+  readonly knownBad: KnownFiles | undefined;
+  /** Differs where a list differs. */
+  readonly print: string;
+  close(): void;
+}
+
+async function printOfList(path: string): Promise<readonly (string | number)[]> {
+  const { size, mtimeMs } = await stat(path);
+  return [path, size, mtimeMs];
+}
+
 /** The user's lists of known files; undefined where none are named. Throws UsageError for a list that is none. */
-export async function openKnownLists(
-  config: Config,
-  onNote: (note: string) => void,
-): Promise<{ readonly knownGood: KnownFiles | undefined; readonly knownBad: KnownFiles | undefined; close(): void }> {
+export async function openKnownLists(config: Config, onNote: (note: string) => void): Promise<KnownLists> {
   const { knownGoodPaths, knownBadPaths } = config;
   if (knownGoodPaths.length === 0 && knownBadPaths.length === 0) {
-    return { knownGood: undefined, knownBad: undefined, close: () => undefined };
+    return { knownGood: undefined, knownBad: undefined, print: '', close: () => undefined };
   }
   const { openKnownBad, openKnownGood } = await import('./known-good/index.js');
   const indexFolder = join(dataFolder(config), 'known-good');
@@ -146,6 +157,7 @@ export async function openKnownLists(
   return {
     knownGood,
     knownBad,
+    print: JSON.stringify(await Promise.all([...knownGoodPaths, ...knownBadPaths].map(printOfList))),
     close: () => {
       knownGood?.close();
       knownBad?.close();
@@ -225,8 +237,7 @@ export async function openQuestioner(config: Config, options: AskingOptions): Pr
     limits,
     purpose: options.purpose,
     clock,
-    onCorrupt: (path) =>
-      options.say(`the ledger could not be read and was set aside as ${path}; the minute counts as spent`),
+    onLoss: options.say,
   });
   if (theirs !== undefined) {
     await desk.reconcile({

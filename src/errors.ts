@@ -23,6 +23,7 @@ export type ErrorCode =
   | 'OUTPUT'
   | 'CACHE'
   | 'COLLISION'
+  | 'INTERRUPTED'
   | 'ALERT';
 
 /** Base of every error this program raises itself; `code` says which, the message says what, where and what to do. */

@@ -1,7 +1,7 @@
 import type { AnswerCache } from './cache/index.js';
 import type { FileEvidence } from './evidence.js';
 import { flagAnswer, flagSightings } from './flags.js';
-import { isPlaceholder, type LookupKey } from './hash.js';
+import { type FileHashes, isPlaceholder, type LookupKey } from './hash.js';
 import type { KnownFiles } from './known-good/index.js';
 import { isFresh, type Lifetimes, type Lookup } from './lookup.js';
 import { judge, type Reason, type Thresholds, type Verdict, type VerdictName, virustotalMember } from './verdict.js';
@@ -9,6 +9,10 @@ import { judge, type Reason, type Thresholds, type Verdict, type VerdictName, vi
 /** What is known of one file in this run. One per distinct hash, so it is kept small. */
 export interface Judgement {
   readonly key: LookupKey;
+  /** All digests that records or answers named, where there are lists of known files to look them up in. */
+  digests: FileHashes | undefined;
+  /** What lists said of it when its log was read, for a log that is not read again. */
+  marks: Pick<Verdict, 'knownGood' | 'knownBad'> | undefined;
   /** How many records named this file. */
   records: number;
   /** Where the file was first met in this run, for people; empty where the record does not say. */
@@ -56,12 +60,18 @@ export class Judgements {
     this.#basis = basis;
   }
 
-  /** The judgement for a hash; one not met before is `new` until `resolve` has run. */
-  of(key: LookupKey): Judgement {
+  /**
+   * The judgement for a hash; one not met before is `new` until `resolve` has run. `digests` are all that the record names, since a list
+   * of known files may have the file under another than the one that is asked with.
+   */
+  of(key: LookupKey, digests?: FileHashes): Judgement {
     const known = this.#byHash.get(key.hash);
     if (known !== undefined) return known;
+    const hasLists = this.#basis.knownGood !== undefined || this.#basis.knownBad !== undefined;
     const judgement: Judgement = {
       key,
+      digests: hasLists ? { ...digests, [key.algorithm]: key.hash } : undefined,
+      marks: undefined,
       records: 0,
       image: '',
       computer: '',
@@ -145,23 +155,26 @@ export class Judgements {
     const flags = flagAnswer(lookup, this.#basis.now);
     judgement.isUnknownToVirusTotal = lookup.status === 'not_found';
     judgement.firstSubmission = lookup.report?.firstSubmission;
+    if (judgement.digests !== undefined) judgement.digests = { ...lookup.hashes, ...judgement.digests };
     this.#say(judgement, { ...verdict, flags, ...(isStale ? { stale: true } : {}) });
   }
 
   /** Writes down a verdict, with what the lists of known files say of the file. */
   #say(judgement: Judgement, verdict: Verdict): void {
     const { knownGood, knownBad } = this.#basis;
-    const hashes = { [judgement.key.algorithm]: judgement.key.hash };
-    const bad = knownBad?.find(hashes);
-    const good = knownGood?.find(hashes);
+    const digests = judgement.digests ?? {};
+    const bad = knownBad?.find(digests) ?? judgement.marks?.knownBad;
+    const listed = knownGood?.find(digests);
+    const isFinal = listed?.isFinal ?? false;
+    const good = listed ?? judgement.marks?.knownGood;
     let said = verdict;
     if (good !== undefined) {
       said = { ...said, knownGood: good };
-      if (good.isFinal && judgement.state === 'due') {
+      if (isFinal && judgement.state === 'due') {
         judgement.state = 'known';
         if (said.verdict === 'unchecked') said = { ...said, reason: 'known_good' };
       }
-      judgement.isCatalogued = !good.isFinal;
+      judgement.isCatalogued = !isFinal;
     }
     if (bad !== undefined) {
       if (judgement.state === 'due') judgement.state = 'known';

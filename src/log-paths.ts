@@ -24,6 +24,8 @@ export interface PathFailure {
 export interface FoundLogs {
   readonly logs: readonly LogFile[];
   readonly failures: readonly PathFailure[];
+  /** Files of our own that were named, as by a shell that expands `*`. */
+  readonly own: readonly string[];
 }
 
 /** Endings of the files this program writes itself; they are never read as logs. */
@@ -31,12 +33,18 @@ export const ENRICHED_ENDING = '.enriched.jsonl';
 const CONTEXT_ENDING = '.context.jsonl';
 /** Ending of a log that stands beside the one that was written in its place. */
 export const ORIGINAL_ENDING = '.orig';
-const OWN_FILE = /(\.enriched\.(jsonl|csv)|\.context\.jsonl|\.orig)$|\.sysmon-vt-[0-9a-f-]+\.tmp$/i;
+const OWN_FILE = /(\.enriched\.(jsonl|csv)|\.context\.jsonl)$|\.sysmon-vt-[0-9a-f-]+\.tmp$/i;
 
 /** Where the context of a log's flagged processes is written: beside its enriched file, which is the log itself where that was written in place. */
 export function contextPathOf(enrichedPath: string): string {
   const name = enrichedPath.endsWith(ENRICHED_ENDING) ? enrichedPath.slice(0, -ENRICHED_ENDING.length) : enrichedPath;
   return `${name}${CONTEXT_ENDING}`;
+}
+
+/** Whether a file beside `names` is one of ours; an `.orig` is only beside the log it was kept for. */
+function isOwn(name: string, names: ReadonlySet<string>): boolean {
+  if (OWN_FILE.test(name)) return true;
+  return name.endsWith(ORIGINAL_ENDING) && names.has(name.slice(0, -ORIGINAL_ENDING.length));
 }
 
 /** Deeper folders than any real tree; stops at mounts that contain themselves. */
@@ -52,10 +60,16 @@ interface Candidate {
  * Finds the logs that PATHs (files, folders, globs) name, each once, in a stable order. Links to files and folders are
  * followed once; FIFOs, sockets and devices never are. Our own output files are left out, and so are files of folders and globs that were
  * last changed before `since`.
- * Throws UsageError COLLISION where two logs would be written to one file, before anything is read.
+ * Throws UsageError COLLISION where two logs would be written to one file, or one to a `reserved` one, before anything is read.
  */
-export async function findLogs(paths: readonly string[], outFolder?: string, since?: Date): Promise<FoundLogs> {
+export async function findLogs(
+  paths: readonly string[],
+  outFolder?: string,
+  since?: Date,
+  reserved: readonly string[] = [],
+): Promise<FoundLogs> {
   const failures: PathFailure[] = [];
+  const own: string[] = [];
   const found: Candidate[] = [];
   const roots: string[] = [];
   const seenFolders = new Set<string>();
@@ -76,12 +90,13 @@ export async function findLogs(paths: readonly string[], outFolder?: string, sin
       failures.push({ path: folder, why: `folders deeper than ${MAX_FOLDER_DEPTH} are not followed` });
       return;
     }
+    const beside = new Set(names);
     for (const name of names) {
       const path = join(folder, name);
       try {
         const status = await stat(path);
         if (status.isDirectory()) await walk(path, depth + 1, accept);
-        else if (status.isFile() && !OWN_FILE.test(name) && isRecent(status, since) && accept(path)) {
+        else if (status.isFile() && !isOwn(name, beside) && isRecent(status, since) && accept(path)) {
           found.push({ path, sizeBytes: status.size, isNamed: false });
         }
       } catch (error) {
@@ -101,6 +116,8 @@ export async function findLogs(paths: readonly string[], outFolder?: string, sin
       if (status.isDirectory()) {
         roots.push(resolve(path));
         await walk(path, 0, () => true);
+      } else if (status.isFile() && (await isOwnNamed(path))) {
+        own.push(path);
       } else if (status.isFile()) {
         roots.push(dirname(resolve(path)));
         found.push({ path, sizeBytes: status.size, isNamed: true });
@@ -124,8 +141,39 @@ export async function findLogs(paths: readonly string[], outFolder?: string, sin
     if (found.length === before) failures.push({ path, why: 'no file matches' });
   }
 
-  const logs = await withOutputs(found, commonFolder(roots), outFolder);
-  return { logs, failures };
+  const logs = await withOutputs(found, commonFolder(roots), outFolder, reserved);
+  return { logs, failures, own };
+}
+
+async function isOwnNamed(path: string): Promise<boolean> {
+  const name = basename(path);
+  const original = path.slice(0, -ORIGINAL_ENDING.length);
+  const isThere = await stat(original).then(
+    () => true,
+    () => false,
+  );
+  return isOwn(name, new Set(isThere ? [basename(original)] : []));
+}
+
+/**
+ * Throws UsageError COLLISION where `path`, which the user named for `what`, is one of the logs or a file that is written for one:
+ * evidence must not be lost to a slip of the pen.
+ */
+export async function refuseLoss(path: string, what: string, logs: readonly LogFile[]): Promise<void> {
+  const identity = await realpath(path).catch(() => resolve(path));
+  for (const log of logs) {
+    const taken = [
+      await realpath(log.path).catch(() => resolve(log.path)),
+      resolve(log.enrichedPath),
+      resolve(contextPathOf(log.enrichedPath)),
+    ];
+    if (taken.includes(identity)) {
+      throw new UsageError(
+        'COLLISION',
+        `${what} ${path} would be written over ${log.path}, or over what is written for it`,
+      );
+    }
+  }
 }
 
 function isRecent(status: { readonly mtime: Date }, since: Date | undefined): boolean {
@@ -141,6 +189,7 @@ async function withOutputs(
   found: readonly Candidate[],
   common: string,
   outFolder: string | undefined,
+  reserved: readonly string[],
 ): Promise<LogFile[]> {
   const byIdentity = new Map<string, Candidate>();
   for (const candidate of found) {
@@ -149,7 +198,7 @@ async function withOutputs(
     if (known === undefined || (candidate.isNamed && !known.isNamed)) byIdentity.set(identity, candidate);
   }
   const inputs = new Set([...byIdentity.keys()]);
-  const takenBy = new Map<string, string>();
+  const takenBy = new Map(reserved.map((path) => [resolve(path), 'standard input']));
   return [...byIdentity.values()].map((candidate) => {
     const target = outFolder === undefined ? candidate.path : join(outFolder, relativeBelow(common, candidate.path));
     const enrichedPath = `${target}${ENRICHED_ENDING}`;
@@ -170,7 +219,7 @@ async function withOutputs(
 
 function relativeBelow(folder: string, path: string): string {
   const below = relative(folder, resolve(path));
-  return below.startsWith('..') ? basename(path) : below;
+  return below === '..' || below.startsWith(`..${sep}`) ? basename(path) : below;
 }
 
 /** The deepest folder that holds all of `folders`. */

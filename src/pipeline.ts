@@ -1,8 +1,9 @@
+import { resolve } from 'node:path';
 import type { AnswerCache } from './cache/index.js';
 import type { ChangeLog } from './changes.js';
 import { type Clock, systemClock } from './clock.js';
 import type { DoNotAsk } from './do-not-ask.js';
-import { EnrichmentError, messageOf, type Reject, systemCodeOf } from './errors.js';
+import { EnrichmentError, messageOf, type Reject, StorageError, systemCodeOf } from './errors.js';
 import { PROCESS_CREATION, type WantedRecords } from './event.js';
 import { algorithmOf } from './hash.js';
 import { type Judgement, Judgements } from './judgements.js';
@@ -10,7 +11,7 @@ import type { KnownFiles } from './known-good/index.js';
 import type { LogFile } from './log-paths.js';
 import type { Lifetimes } from './lookup.js';
 import { carriedOver, chooseQuestions, flagAll, flagFiles } from './pipeline/choosing.js';
-import { hasContext, writeContext } from './pipeline/context-records.js';
+import { removeContext, writeContext } from './pipeline/context-records.js';
 import { refreshEarlierFiles } from './pipeline/earlier-files.js';
 import { type LogCounts, noCounts, type ReadingSetup, readIntoFile } from './pipeline/log-reading.js';
 import type { LogStates } from './pipeline/log-states.js';
@@ -69,6 +70,10 @@ export interface EnrichJob {
   readonly knownBad?: KnownFiles;
   /** Rules for files that are never asked about. */
   readonly doNotAsk?: DoNotAsk;
+  /** Differs where the lists of known files differ: records name more digests than their enriched form keeps. */
+  readonly listsPrint?: string;
+  /** Rejects are to be told one by one, so that a log which had some is read again. */
+  readonly isEveryRejectWanted?: boolean;
   /** Ids of the Sysmon events that get a verdict; process creations without. All of them carry a file's hash. */
   readonly eventIds?: ReadonlySet<number>;
   /** Write all other records too, as they are. */
@@ -164,6 +169,8 @@ class EnrichRun {
   readonly #prints = new Map<WrittenFile, Awaited<ReturnType<LogStates['print']>>>();
   /** Files that waited for a question since earlier runs and are in none of this run's logs. */
   readonly #carried = new Set<Judgement>();
+  /** Files of this run's logs that waited since earlier runs. */
+  readonly #waitedBefore = new Set<Judgement>();
   /** Logs to be read again at the next run. */
   readonly #unsettled = new Set<WrittenFile>();
   readonly #logs = { read: 0, unchanged: 0, skipped: 0, failed: 0 };
@@ -205,6 +212,7 @@ class EnrichRun {
       wanted.isEveryRecordWanted,
       form.name,
       job.doNotAsk?.print,
+      job.listsPrint,
     ]);
   }
 
@@ -232,10 +240,11 @@ class EnrichRun {
       );
       await this.#writeContexts(files, refreshed);
       await this.#remember(files);
-      await this.#refreshEarlier();
+      await this.#refreshEarlier(files);
       // Only now: a run that is killed before is made up for by the next one, which finds them waiting and answered.
       await this.#noteWaiting(order);
     }
+    this.#noteInterruption();
     return {
       summary: this.#summarise(quota),
       carriedOver: this.#countCarried(),
@@ -251,8 +260,13 @@ class EnrichRun {
   async #carryOver(): Promise<void> {
     const { sightings, questioner, doNotAsk } = this.#job;
     if (sightings === undefined || this.#memory === undefined) return;
+    const waiting = await sightings.waiting();
+    for (const hash of waiting.keys()) {
+      const judgement = this.#judgements.find(hash);
+      if (judgement !== undefined) this.#waitedBefore.add(judgement);
+    }
     if (questioner === undefined && !this.#setup.isDryRun) return;
-    for (const hash of carriedOver(await sightings.waiting())) {
+    for (const hash of carriedOver(waiting)) {
       const algorithm = algorithmOf(hash);
       if (algorithm === undefined || this.#judgements.find(hash) !== undefined) continue;
       this.#carried.add(this.#judgements.of({ algorithm, hash }));
@@ -273,10 +287,11 @@ class EnrichRun {
   }
 
   /** Writes what became known of files into the records of earlier runs: first answers, and changed verdicts. */
-  async #refreshEarlier(): Promise<void> {
+  async #refreshEarlier(files: readonly WrittenFile[]): Promise<void> {
     const { states, changes } = this.#job;
     if (states === undefined || this.#memory === undefined) return;
-    const answered = [...this.#carried].filter(({ state }) => state !== 'due').map(({ key }) => key.hash);
+    const waited = [...this.#carried, ...this.#waitedBefore];
+    const answered = waited.filter(({ state }) => state !== 'due').map(({ key }) => key.hash);
     const changed = (await changes?.unrefreshed()) ?? new Set();
     const others: string[] = [];
     for (const hash of changed) {
@@ -289,7 +304,13 @@ class EnrichRun {
     await flagFiles(this.#judgements, others, this.#memory);
     await refreshEarlierFiles(
       new Set([...answered, ...changed]),
-      { states, judgements: this.#judgements, memory: this.#memory, limits: this.#setup.limits },
+      {
+        states,
+        judgements: this.#judgements,
+        memory: this.#memory,
+        limits: this.#setup.limits,
+        upToDate: new Set(files.map(({ enrichedPath }) => resolve(enrichedPath))),
+      },
       {
         onRefreshed: (path) => this.#observer.onRefreshed(path),
         onContext: (path, records) => this.#observer.onContext(path, records),
@@ -346,11 +367,13 @@ class EnrichRun {
   }
 
   async #takeUnchanged(log: LogFile): Promise<WrittenFile | undefined> {
-    const { states, isForced } = this.#job;
+    const { states, isForced, isEveryRejectWanted } = this.#job;
     if (states === undefined || isForced || this.#setup.isDryRun) return undefined;
     const unchanged = await states.unchanged(log.path, log.enrichedPath, this.#optionsPrint);
     if (unchanged === undefined) return undefined;
     const { counts } = unchanged;
+    // Only reading tells of rejects one by one.
+    if (isEveryRejectWanted && counts.rejected > 0) return undefined;
     const withheld = new Set(unchanged.withheld);
     const members = new Map<Judgement, string>();
     if (counts.processCreations + counts.otherEvents > 0) {
@@ -359,6 +382,7 @@ class EnrichRun {
         const judgement = this.#judgements.of(key);
         judgement.records++;
         if (withheld.has(key.hash)) judgement.isWithheld = true;
+        judgement.marks ??= marksOf(member);
         if (!members.has(judgement)) members.set(judgement, member);
       });
       await this.#judgements.resolve();
@@ -388,11 +412,12 @@ class EnrichRun {
 
   async #read(
     reader: ByteReader,
-    log: Omit<Parameters<typeof readIntoFile>[1], 'output'> & { readonly enrichedPath: string },
+    log: Omit<Parameters<typeof readIntoFile>[1], 'output' | 'counts'> & { readonly enrichedPath: string },
     output: OutputFile,
   ): Promise<WrittenFile | undefined> {
     let hasFailedMember = false;
-    const end = await readIntoFile(reader, { ...log, output }, this.#setup, {
+    const counts = noCounts();
+    const reading = readIntoFile(reader, { ...log, output, counts }, this.#setup, {
       onNote: (name, note) => this.#observer.onNote(name, note),
       onReject: (name, reject) => this.#observer.onReject(name, reject),
       onMemberFailure: (place, error) => {
@@ -400,16 +425,24 @@ class EnrichRun {
         this.#fail({ path: place, code: error.code, message: `${place}: ${error.message}` });
       },
     });
-    if (end.kind === 'interrupted') return undefined;
+    // What was met of a log counts as met also where its end was not.
+    const end = await reading.catch((error: unknown) => {
+      this.#add(counts);
+      throw error;
+    });
+    if (end.kind === 'interrupted') {
+      this.#add(counts);
+      return undefined;
+    }
     if (end.kind === 'not_a_log') {
       this.#logs.skipped++;
       this.#observer.onNote(log.name, `skipped: ${end.why}`);
       return undefined;
     }
     this.#logs.read++;
-    this.#add(end.counts);
-    this.#observer.onLogEnd(log.name, end.format, end.counts.processCreations);
-    const { counts, members, withheld } = end;
+    this.#add(counts);
+    this.#observer.onLogEnd(log.name, end.format, counts.processCreations);
+    const { members, withheld } = end;
     const written = {
       logName: log.name,
       logPath: log.filePath,
@@ -464,16 +497,25 @@ class EnrichRun {
   async #writeContexts(files: readonly WrittenFile[], refreshed: ReadonlySet<string>): Promise<void> {
     for (const file of files) {
       const { logPath, enrichedPath, logName } = file;
-      if (logPath === undefined || !isFlagged(file, this.#judgements)) continue;
-      const isAsItWas = !this.#prints.has(file) && !refreshed.has(enrichedPath);
-      if (isAsItWas && (await hasContext(enrichedPath))) continue;
+      if (logPath === undefined) continue;
+      // Nothing about it has changed since its context was written.
+      if (!this.#prints.has(file) && !refreshed.has(enrichedPath)) continue;
       try {
+        this.#job.signal?.throwIfAborted();
         const log = { path: logPath, enrichedPath };
-        const records = await writeContext(log, this.#judgements, this.#setup.limits);
+        if (!isFlagged(file, this.#judgements)) {
+          await removeContext(enrichedPath);
+          continue;
+        }
+        const records = await writeContext(log, this.#judgements, this.#setup.limits, this.#job.signal);
         this.#observer.onContext(enrichedPath, records);
       } catch (error) {
+        // Read again at the next run, so that the context is not missing for ever.
+        this.#unsettled.add(file);
+        if (this.#job.signal?.aborted) continue;
         const failure = logFailure(logName, error);
-        this.#observer.onNote(logName, `no context could be written: ${failure.message}`);
+        if (error instanceof StorageError) this.#fail(failure);
+        else this.#observer.onNote(logName, `no context could be written: ${failure.message}`);
       }
     }
   }
@@ -505,6 +547,15 @@ class EnrichRun {
       due.delete(key.hash);
     }
     await this.#job.sightings?.updateWaiting({ due, settled, now: this.#startedAt });
+  }
+
+  /** A run that was stopped says so; by its exit status only the shell knows. */
+  #noteInterruption(): void {
+    if (!this.#job.signal?.aborted) return;
+    const { read, unchanged, skipped, failed } = this.#logs;
+    const left = this.#job.logs.length - read - unchanged - skipped - failed;
+    const rest = left > 0 ? `; ${left} logs were not read to their end` : '';
+    this.#fail({ code: 'INTERRUPTED', message: `interrupted${rest}; the next run goes on [INTERRUPTED]` });
   }
 
   #summarise(quota: QuotaSummary | null): Summary {
@@ -584,4 +635,18 @@ function countingReader(reader: ByteReader, onBytes: (bytes: number) => void): B
       return filled;
     },
   };
+}
+
+/** What lists of known files said of a file when its record was written. */
+function marksOf(member: string): Judgement['marks'] {
+  if (!member.includes('"known_')) return undefined;
+  const { known_good: good, known_bad: bad }: { readonly [name: string]: unknown } = JSON.parse(member);
+  return {
+    ...(isMark(good) ? { knownGood: { source: good.source, isProbable: good.probable === true } } : {}),
+    ...(isMark(bad) ? { knownBad: { source: bad.source, isProbable: bad.probable === true } } : {}),
+  };
+}
+
+function isMark(json: unknown): json is { readonly source: string; readonly probable?: unknown } {
+  return typeof json === 'object' && json !== null && 'source' in json && typeof json.source === 'string';
 }

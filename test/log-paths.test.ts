@@ -21,7 +21,7 @@ afterEach(() => rmSync(root, { recursive: true }));
 
 describe('finding logs', () => {
   it('walks folders in a stable order and leaves our own files out', async () => {
-    for (const path of ['b.evtx', 'a/z.json', 'a/z.json.enriched.jsonl', 'a/z.json.context.jsonl', 'c.jsonl.orig'])
+    for (const path of ['b.evtx', 'a/z.json', 'a/z.json.enriched.jsonl', 'a/z.json.context.jsonl', 'b.evtx.orig'])
       put(path);
     put('b.evtx.enriched.jsonl.sysmon-vt-12-0a1b.tmp');
     const { logs, failures } = await findLogs([root], undefined);

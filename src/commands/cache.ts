@@ -1,10 +1,17 @@
-import { openConfiguredCache } from '../assembly.js';
+import { pipeline } from 'node:stream/promises';
+import { createGzip } from 'node:zlib';
+import { openConfiguredCache, openConfiguredSightings, openVerdictWatch } from '../assembly.js';
+import { importPack, packLines } from '../cache/pack.js';
+import { changeToJson } from '../changes.js';
 import { loadConfig, parseDuration } from '../config.js';
-import { UsageError } from '../errors.js';
+import { describeReject, EnrichmentError, UsageError } from '../errors.js';
 import { algorithmOf } from '../hash.js';
 import { isFresh, lookupToJson } from '../lookup.js';
+import { outputFile } from '../sinks/enriched-file.js';
+import type { RunFailure } from '../summary.js';
 import { describeBytes, escapeControls } from '../terminal.js';
-import { type CommonOptions, EXIT, type ExitStatus, print, type Shell } from './shell.js';
+import { describeChanges } from './recheck.js';
+import { type CommonOptions, EXIT, type ExitStatus, paletteFor, print, type Shell } from './shell.js';
 
 /** `cache stats`: how much is kept, and how old it is. */
 export async function runCacheStats(shell: Shell, options: CommonOptions): Promise<ExitStatus> {
@@ -84,6 +91,85 @@ export async function runCachePrune(
     );
     await print(shell.stdout, options.json ? `${JSON.stringify({ pruned })}\n` : `${pruned} answers dropped\n`);
     return EXIT.done;
+  } finally {
+    await cache.close();
+  }
+}
+
+/** `cache export`: all answers as a pack, a file for another site's `cache import`. */
+export async function runCacheExport(shell: Shell, path: string, options: CommonOptions): Promise<ExitStatus> {
+  const config = loadConfig(shell.env, options.envFile);
+  const cache = await openConfiguredCache(config, (report) => warn(shell, report));
+  const output = outputFile(path);
+  let bytes = 0;
+  try {
+    const header = { host: new URL(config.baseUrl).host, exportedAt: shell.clock.now() };
+    await pipeline(packLines(cache, header), createGzip(), async (packed: AsyncIterable<Buffer>) => {
+      for await (const block of packed) {
+        bytes += block.length;
+        await output.write(block);
+      }
+    });
+    await output.commit();
+    const { answers } = await cache.stats();
+    const count = answers.found + answers.not_found + answers.pending;
+    await print(
+      shell.stdout,
+      options.json
+        ? `${JSON.stringify({ path, answers: count, bytes })}\n`
+        : `${count} answers in ${escapeControls(path)}, ${describeBytes(bytes)}\n`,
+    );
+    return EXIT.done;
+  } finally {
+    await output.abandon();
+    await cache.close();
+  }
+}
+
+/** `cache import`: adds packs of other sites; of two answers on one file the newer one wins, and changed verdicts are told. */
+export async function runCacheImport(
+  shell: Shell,
+  paths: readonly string[],
+  options: CommonOptions,
+): Promise<ExitStatus> {
+  const config = loadConfig(shell.env, options.envFile);
+  const say = (report: string): void => warn(shell, report);
+  const cache = await openConfiguredCache(config, say);
+  const total = { imported: 0, known: 0, rejected: 0 };
+  const failures: RunFailure[] = [];
+  try {
+    const { changes } = await openVerdictWatch(config, {
+      sightings: await openConfiguredSightings(config, say),
+      clock: shell.clock,
+      environment: shell.env,
+      onReport: say,
+    });
+    for (const path of paths) {
+      try {
+        const counts = await importPack(path, cache, {
+          host: new URL(config.baseUrl).host,
+          now: shell.clock.now(),
+          onReject: (reject) => say(describeReject(path, reject)),
+          onAnswer: (before, after) => changes.note(before, after),
+        });
+        total.imported += counts.imported;
+        total.known += counts.known;
+        total.rejected += counts.rejected;
+      } catch (error) {
+        if (!(error instanceof EnrichmentError)) throw error;
+        failures.push({ path, code: error.code, message: error.message });
+        say(error.message);
+      }
+    }
+    if (options.json) {
+      const printed = { ...total, changes: changes.changes.map(changeToJson), failures };
+      await print(shell.stdout, `${JSON.stringify(printed)}\n`);
+    } else {
+      await print(shell.stderr, describeChanges(changes.changes, paletteFor(shell, 'stderr')));
+      const rejects = total.rejected === 0 ? '' : `, ${total.rejected} lines rejected`;
+      await print(shell.stdout, `${total.imported} answers imported, ${total.known} were known${rejects}\n`);
+    }
+    return failures.length > 0 ? EXIT.failed : EXIT.done;
   } finally {
     await cache.close();
   }

@@ -1,6 +1,12 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { openConfiguredCache, openQuestioner, requireApiKey } from '../assembly.js';
+import {
+  openConfiguredCache,
+  openConfiguredSightings,
+  openQuestioner,
+  openVerdictWatch,
+  requireApiKey,
+} from '../assembly.js';
 import type { Config } from '../config.js';
 import { loadConfig } from '../config.js';
 import { LogError, messageOf, UsageError, type VirusTotalError } from '../errors.js';
@@ -58,13 +64,21 @@ export async function runCheck(shell: Shell, what: readonly string[], options: C
     const unanswered = new Map<string, Reason>(due.map((hash) => [hash, options.offline ? 'offline' : 'waiting']));
     let failure: VirusTotalError | undefined;
     if (due.length > 0 && !options.offline) {
+      const say = (text: string): void => warn(shell, options, text);
+      const { changes } = await openVerdictWatch(config, {
+        sightings: await openConfiguredSightings(config, say),
+        clock: shell.clock,
+        environment: shell.env,
+        onReport: say,
+      });
       const questioner = await openQuestioner(config, {
         cache,
         clock: shell.clock,
         purpose: 'on_demand',
         signal: shell.signal,
         isAlwaysAsked: options.refresh === true,
-        say: (text) => warn(shell, options, text),
+        changes,
+        say,
       });
       try {
         await questioner.lookUpAll(due, (hash, outcome) => {

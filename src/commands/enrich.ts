@@ -11,14 +11,17 @@ import {
   openKnownLists,
   openLogStates,
   openQuestioner,
+  openVerdictWatch,
   requireApiKey,
   showTermsOnce,
 } from '../assembly.js';
+import { changeToJson } from '../changes.js';
 import { loadConfig, parseDuration } from '../config.js';
 import { readDoNotAsk } from '../do-not-ask.js';
 import { describeReject, EnrichmentError, UsageError } from '../errors.js';
 import { HASH_BEARING_EVENTS, PROCESS_CREATION } from '../event.js';
-import { ENRICHED_ENDING, findLogs, type LogFile } from '../log-paths.js';
+import { ENRICHED_ENDING, findLogs, type LogFile, refuseLoss } from '../log-paths.js';
+import { type RecheckOutcome, recheck } from '../pipeline/recheck.js';
 import { enrich } from '../pipeline.js';
 import type { ReportFormat } from '../reports/index.js';
 import { beginRun, type OpenRun, type RunEnd } from '../runs.js';
@@ -27,7 +30,15 @@ import { NATIVE_FORM, RECORD_FORMS } from '../sinks/record-form.js';
 import { streamByteReader } from '../sources/byte-reader.js';
 import type { RunFailure, Summary } from '../summary.js';
 import { describePlan, planOf } from './plan.js';
-import { describeSummary, RunOutput } from './run-output.js';
+import {
+  changedVerdicts,
+  deliverAlerts,
+  describeChanges,
+  describeRecheck,
+  recheckJson,
+  tellingOfRecheck,
+} from './recheck.js';
+import { describeSummary, loudnessOf, RunOutput } from './run-output.js';
 import {
   type CommonOptions,
   EXIT,
@@ -51,6 +62,9 @@ interface EnrichOptions extends CommonOptions {
   readonly force?: boolean;
   readonly since?: string;
   readonly maxLookups?: number;
+  /** False with `--no-recheck`. */
+  readonly recheck?: boolean;
+  readonly exec?: string;
   readonly rejects?: string;
   readonly maxRejects?: number;
 }
@@ -87,12 +101,15 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
     paths.filter((path) => path !== '-'),
     options.out,
     since?.(shell.clock.now()),
+    readsStdin && options.out !== undefined ? [stdinPathIn(options.out)] : [],
   );
   const logs = options.inPlace ? await writtenInPlace(found.logs) : found.logs;
 
+  if (options.rejects !== undefined) await refuseLoss(options.rejects, '--rejects', logs);
   const rejects = options.rejects === undefined ? undefined : rejectFile(options.rejects);
   const output = new RunOutput(shell, loudnessOf(options), (logName, reject) => rejects?.add(logName, reject));
   for (const warning of config.warnings) output.say(`sysmon-vt: ${warning}`);
+  for (const path of found.own) output.say(`sysmon-vt: ${path}: skipped, it is one of this program's own files`);
   const spool = readsStdin ? await openSpool(options.out) : undefined;
   const cache = await openConfiguredCache(config, (report) => output.say(`sysmon-vt: ${report}`));
   let questioner: OpenQuestioner | undefined;
@@ -105,6 +122,15 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
       run = await beginRun({ cacheFolder: dataFolder(config), command: 'enrich', clock: shell.clock, say: report });
     }
     lists = await openKnownLists(config, report);
+    const sightings = await openConfiguredSightings(config, report);
+    const states = await openLogStates(config, report);
+    const watch = await openVerdictWatch(config, {
+      sightings,
+      clock: shell.clock,
+      ...(options.exec === undefined ? {} : { execCommand: options.exec }),
+      environment: shell.env,
+      onReport: report,
+    });
     // A dry run asks nothing, but with a key it can tell what the ledger leaves.
     if (!options.offline && (!options.dryRun || config.apiKey !== undefined)) {
       if (!options.quiet && !options.dryRun) await showTermsOnce(config, (text) => output.say(text));
@@ -113,32 +139,39 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
         clock: shell.clock,
         purpose: 'batch',
         signal: shell.signal,
+        changes: watch.changes,
         say: report,
       });
     }
-    const { summary, detected, questions } = await enrich({
+    const about = {
+      cache,
+      sightings,
+      states,
+      changes: watch.changes,
+      ...(lists.knownGood === undefined ? {} : { knownGood: lists.knownGood }),
+      ...(lists.knownBad === undefined ? {} : { knownBad: lists.knownBad }),
+      ...(doNotAsk === undefined ? {} : { doNotAsk }),
+      thresholds: config.thresholds,
+      lifetimes: config.lifetimes,
+      clock: shell.clock,
+      signal: shell.signal,
+    };
+    const { summary, detected, questions, carriedOver } = await enrich({
+      ...about,
       logs,
       ...(spool === undefined
         ? {}
         : { stdin: { reader: streamByteReader(shell.stdin), enrichedPath: spool.enrichedPath } }),
-      cache,
-      sightings: await openConfiguredSightings(config, report),
-      states: await openLogStates(config, report),
-      ...(lists.knownGood === undefined ? {} : { knownGood: lists.knownGood }),
-      ...(lists.knownBad === undefined ? {} : { knownBad: lists.knownBad }),
       ...(questioner === undefined ? {} : { questioner }),
-      ...(doNotAsk === undefined ? {} : { doNotAsk }),
       eventIds,
       isEveryRecordWritten: options.allEvents ?? false,
       isInPlace: options.inPlace ?? false,
       form,
       isDryRun: options.dryRun ?? false,
       isForced: options.force ?? false,
+      isEveryRejectWanted: options.rejects !== undefined,
+      listsPrint: lists.print,
       ...(options.maxLookups === undefined ? {} : { maxLookups: options.maxLookups }),
-      thresholds: config.thresholds,
-      lifetimes: config.lifetimes,
-      clock: shell.clock,
-      signal: shell.signal,
       observer: output,
     });
     output.end();
@@ -164,7 +197,9 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
       logs: { ...summary.logs, failed: summary.logs.failed + found.failures.length },
       failures,
     };
-    const plan = options.dryRun ? planOf(questions, whole.quota, config.limits, options.maxLookups) : undefined;
+    const plan = options.dryRun
+      ? planOf(questions, whole.quota, questioner?.limits ?? config.limits, options.maxLookups)
+      : undefined;
     if (reportFormats !== undefined) {
       const written = [
         ...logs.map(({ enrichedPath }) => enrichedPath),
@@ -174,13 +209,55 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
         output.say(`report    ${path}`);
       }
     }
-    if (options.json) {
-      await print(shell.stdout, `${JSON.stringify(plan === undefined ? whole : { ...whole, plan })}\n`);
-    } else if (!options.quiet) {
-      await print(shell.stderr, describeSummary(whole, detected, paletteFor(shell, 'stderr')));
-    }
+    const colours = paletteFor(shell, 'stderr');
+    if (!options.json && !options.quiet) await print(shell.stderr, describeSummary(whole, detected, colours));
     if (plan !== undefined && !options.json) await print(shell.stdout, describePlan(plan));
-    const isHolding = isConditionMet(conditions, whole.verdicts, whole.hashes.waiting === 0 ? 0 : 1);
+
+    // All of tonight is done and told; what follows may take as long as the quota lasts.
+    const alerts = { delivered: 0, waiting: 0 };
+    const deliver = async (): Promise<void> => {
+      const { counts, failures: undelivered } = await deliverAlerts(watch, output);
+      alerts.delivered += counts.delivered;
+      alerts.waiting = counts.waiting;
+      failures.push(...undelivered);
+    };
+    let rechecked: RecheckOutcome | undefined;
+    if (!options.dryRun) {
+      await deliver();
+      const isWanted = options.recheck !== false && !shell.signal.aborted;
+      if (questioner !== undefined && questioner.failure === undefined && isWanted) {
+        const left = options.maxLookups === undefined ? undefined : Math.max(0, options.maxLookups - questions.length);
+        rechecked = await recheck({
+          ...about,
+          questioner,
+          ...(left === undefined ? {} : { maxLookups: left }),
+          observer: tellingOfRecheck(output),
+        });
+        output.end();
+        failures.push(...rechecked.failures);
+        if (rechecked.answered > 0) {
+          await deliver();
+          if (!options.json && !options.quiet) await print(shell.stderr, describeRecheck(rechecked));
+        }
+      }
+    }
+    const { changes } = watch.changes;
+    if (options.json) {
+      const printed = {
+        ...whole,
+        carried_over: carriedOver,
+        changes: changes.map(changeToJson),
+        alerts,
+        ...(rechecked === undefined ? {} : { recheck: recheckJson(rechecked), quota: rechecked.quota }),
+        ...(plan === undefined ? {} : { plan }),
+      };
+      await print(shell.stdout, `${JSON.stringify(printed)}\n`);
+    } else if (!options.quiet) {
+      await print(shell.stderr, describeChanges(changes, colours));
+    }
+    const isHolding =
+      isConditionMet(conditions, whole.verdicts, whole.hashes.waiting === 0 ? 0 : 1) ||
+      isConditionMet(conditions, changedVerdicts(changes), 0);
     const status = failures.length > 0 ? EXIT.failed : isHolding ? EXIT.conditionHolds : EXIT.done;
     if (shell.signal.aborted) end = { outcome: 'interrupted', exitStatus: null, summary: whole };
     else end = { outcome: failures.length > 0 ? 'failed' : 'done', exitStatus: status, summary: whole };
@@ -271,11 +348,6 @@ function parseEventIds(list: string | undefined): ReadonlySet<number> {
   return new Set(ids.map(Number));
 }
 
-function loudnessOf(options: CommonOptions): 'quiet' | 'normal' | 'verbose' {
-  if (options.quiet) return 'quiet';
-  return options.verbose ? 'verbose' : 'normal';
-}
-
 /** Collects rejects as JSON lines; the file appears whole at the end, or not if there are none. */
 function rejectFile(path: string): {
   add(logName: string, reject: Parameters<typeof describeReject>[1]): void;
@@ -306,10 +378,15 @@ interface Spool {
   remove(): Promise<void>;
 }
 
+/** The file for the records of standard input below `--out`. */
+function stdinPathIn(outFolder: string): string {
+  return join(outFolder, `stdin${ENRICHED_ENDING}`);
+}
+
 /** Where the records of standard input are written: below `--out`, or in a private temporary folder on the way to stdout. */
 async function openSpool(outFolder: string | undefined): Promise<Spool> {
   if (outFolder !== undefined) {
-    return { enrichedPath: join(outFolder, `stdin${ENRICHED_ENDING}`), isForStdout: false, remove: async () => {} };
+    return { enrichedPath: stdinPathIn(outFolder), isForStdout: false, remove: async () => {} };
   }
   const folder = await mkdtemp(join(tmpdir(), 'sysmon-vt-'));
   return {

@@ -75,6 +75,37 @@ function dayOf(index: number, today: number, perDay: number): number {
   return 1 + Math.floor((index - today) / perDay);
 }
 
+/** Further ahead nobody plans, and a queue that takes longer never ends. */
+const MAX_FORECAST_DAYS = 3650;
+
+/**
+ * In how many days the last of so many waiting files is asked by the nightly job, if no more come: 0 for today. Counts UTC days and
+ * months, as the quota does; undefined where that is never, or in more than ten years.
+ */
+export function forecastDays(
+  waiting: number,
+  quota: QuotaSummary,
+  limits: RequestLimits,
+  now: Date,
+): number | undefined {
+  const perDay = dailyRoom(null, { ...limits, perMonth: Number.POSITIVE_INFINITY }).perDay;
+  let leftOfDay = perDay - quota.day.used;
+  let leftOfMonth = limits.perMonth - quota.month.used;
+  let left = waiting;
+  for (let day = 0; day <= MAX_FORECAST_DAYS; day++) {
+    if (day > 0) {
+      leftOfDay = perDay;
+      const date = new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), now.getUTCDate() + day));
+      if (date.getUTCDate() === 1) leftOfMonth = limits.perMonth;
+    }
+    const asked = Math.max(0, Math.min(left, leftOfDay, leftOfMonth));
+    left -= asked;
+    leftOfMonth -= asked;
+    if (left <= 0) return day;
+  }
+  return undefined;
+}
+
 /** The plan for people. */
 export function describePlan(plan: Plan): string {
   const when = plan.later === 0 ? 'all today' : `${plan.today} today, ${plan.later} later, done in ${plan.days} days`;

@@ -65,6 +65,8 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
     .option('--force', 'read logs again that have not changed since their enriched file was written')
     .option('--since <time>', 'of folders, only files changed since: 2026-03-04T22:00Z, a day, or 24h')
     .option('--max-lookups <n>', 'ask at most n questions in this run', wholeNumber)
+    .option('--no-recheck', 'do not use what is left of the quota to ask again about old answers')
+    .addOption(exec())
     .option('--report <list>', 'write reports at the end: html, md, csv, json, stix')
     .option('--events <ids>', 'events that get a verdict: 1,6,7,15,23,26,27,28,29; 1 without')
     .option(
@@ -104,6 +106,20 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
     .addOption(failOn())
     .action(async (paths, options) => onStatus(await (await import('./report.js')).runReport(shell, paths, options)));
 
+  command(
+    'recheck',
+    'ask again about files whose answers are past their lifetime, and tell whose verdict has changed',
+    [
+      'sysmon-vt recheck',
+      'sysmon-vt recheck --max-lookups 100 --fail-on malicious',
+      "sysmon-vt recheck --exec '/usr/local/bin/notify --level high'",
+    ],
+  )
+    .option('--max-lookups <n>', 'ask at most n questions in this run', wholeNumber)
+    .addOption(exec())
+    .addOption(failOn())
+    .action(async (options) => onStatus(await (await import('./recheck.js')).runRecheck(shell, options)));
+
   command('queue', 'files that wait to be asked, in the order of asking, and why', [
     'sysmon-vt queue',
     'sysmon-vt queue --json',
@@ -137,6 +153,15 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
     .option('--older-than <duration>', 'drop answers older than this instead, e.g. 90d')
     .action(async (options) => onStatus(await (await import('./cache.js')).runCachePrune(shell, options)));
 
+  cacheCommand('export', 'write all answers to a pack, a file for another site or a lab without a network')
+    .argument('<file>')
+    .action(async (file, options) => onStatus(await (await import('./cache.js')).runCacheExport(shell, file, options)));
+  cacheCommand('import', 'add the answers of packs; of two on one file the newer one wins')
+    .argument('<file...>')
+    .action(async (files, options) =>
+      onStatus(await (await import('./cache.js')).runCacheImport(shell, files, options)),
+    );
+
   command('quota', 'what has been asked, and what may still be asked', [
     'sysmon-vt quota',
     'sysmon-vt quota --json',
@@ -166,6 +191,13 @@ function logFormat(): Option {
 
 function failOn(): Option {
   return new Option('--fail-on <list>', 'exit 1 if one of these holds: malicious, suspicious, incomplete');
+}
+
+function exec(): Option {
+  return new Option(
+    '--exec <command>',
+    'run this, without a shell, for each new malicious file, with the alert as JSON on its stdin',
+  );
 }
 
 function wholeNumber(text: string): number {

@@ -1,9 +1,10 @@
-import { openConfiguredCache, openQuestioner, requireApiKey } from '../assembly.js';
+import { openConfiguredCache, openConfiguredSightings, openQuestioner, requireApiKey } from '../assembly.js';
 import { loadConfig } from '../config.js';
+import { forecastDays } from './plan.js';
 import { describeQuota } from './run-output.js';
 import { type CommonOptions, EXIT, type ExitStatus, print, type Shell } from './shell.js';
 
-/** `quota`: what this machine has asked with this key, and VirusTotal's own count where it can be reached. */
+/** `quota`: what this machine has asked with this key, VirusTotal's own count where it can be reached, and when the queue will be done. */
 export async function runQuota(shell: Shell, options: CommonOptions): Promise<ExitStatus> {
   const config = loadConfig(shell.env, options.envFile);
   requireApiKey(config);
@@ -21,8 +22,13 @@ export async function runQuota(shell: Shell, options: CommonOptions): Promise<Ex
   try {
     const usage = await questioner.usage();
     const theirs = await questioner.remoteUsage();
+    const waiting = (await (await openConfiguredSightings(config, say)).waiting()).size;
+    const now = shell.clock.now();
+    const days = forecastDays(waiting, usage, questioner.limits, now);
+    const doneOn = days === undefined ? undefined : new Date(now.getTime() + days * DAY_MS).toISOString().slice(0, 10);
+    const queue = { waiting, days: days ?? null, done_on: doneOn ?? null };
     if (options.json) {
-      await print(shell.stdout, `${JSON.stringify({ ...usage, virustotal: theirs ?? null })}\n`);
+      await print(shell.stdout, `${JSON.stringify({ ...usage, virustotal: theirs ?? null, queue })}\n`);
       return EXIT.done;
     }
     const count = (used: number, allowed: number): string => `${used} of ${allowed}`;
@@ -30,10 +36,22 @@ export async function runQuota(shell: Shell, options: CommonOptions): Promise<Ex
       theirs === undefined
         ? 'cannot be reached, or does not say'
         : `${count(theirs.day.used, theirs.day.limit ?? 0)} today, ${count(theirs.month.used, theirs.month.limit ?? 0)} this month`;
-    await print(shell.stdout, `this machine  ${describeQuota(usage)}\nVirusTotal    ${remote}\n`);
+    await print(
+      shell.stdout,
+      `this machine  ${describeQuota(usage)}\nVirusTotal    ${remote}\nqueue         ${describeQueue(waiting, days, doneOn)}\n`,
+    );
     return EXIT.done;
   } finally {
     await questioner.close();
     await cache.close();
   }
+}
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+function describeQueue(waiting: number, days: number | undefined, doneOn: string | undefined): string {
+  if (waiting === 0) return 'nothing waits';
+  const files = `${waiting} ${waiting === 1 ? 'file waits' : 'files wait'}`;
+  if (days === undefined) return `${files}; at this quota it never ends`;
+  return days === 0 ? `${files}; all can be asked today` : `${files}; the last is asked in ${days} days, on ${doneOn}`;
 }

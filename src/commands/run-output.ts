@@ -4,10 +4,16 @@ import type { DetectedFile, RunObserver } from '../pipeline.js';
 import type { QuotaSummary, RunFailure, Summary } from '../summary.js';
 import { describeBytes, describeDuration, escapeControls, type Palette, shorten } from '../terminal.js';
 import type { Outcome } from '../virustotal/schedule.js';
-import { paletteFor, type Shell } from './shell.js';
+import { type CommonOptions, paletteFor, type Shell } from './shell.js';
 
 /** How much of a run is told. */
-export type Loudness = 'quiet' | 'normal' | 'verbose';
+type Loudness = 'quiet' | 'normal' | 'verbose';
+
+/** How loud the options ask a run to be. */
+export function loudnessOf({ quiet, verbose }: CommonOptions): Loudness {
+  if (quiet) return 'quiet';
+  return verbose ? 'verbose' : 'normal';
+}
 
 /** On a terminal the progress line is redrawn at most this often; elsewhere a line a minute is plenty. */
 const REDRAW_MS = 100;
@@ -86,6 +92,8 @@ export class RunOutput implements RunObserver {
 
   onAskingStart(questions: number): void {
     this.#questions = questions;
+    this.#answered = 0;
+    this.#unanswered = 0;
     this.#startPhase();
     if (this.#loudness !== 'quiet' && !this.#shell.isStderrTerminal) {
       this.#line(`asking VirusTotal about ${count(questions)} file${questions === 1 ? '' : 's'}`);

@@ -80,6 +80,8 @@ export interface StandIn {
   readonly baseUrl: string;
   /** All questions about files so far, in the order of their arrival. */
   readonly requests: readonly StandInRequest[];
+  /** From now on it knows these files, and judges them so. */
+  learn(files: Iterable<ReportBody>): void;
   /** Ends it and all its connections. */
   close(): Promise<void>;
 }
@@ -101,10 +103,13 @@ export async function startStandIn(options: StandInOptions = {}): Promise<StandI
     perMonth: options.perMonth ?? Infinity,
   };
   const bodies = new Map<string, ReportBody>();
-  for (const body of options.files ?? []) {
-    const { sha1, sha256, md5 } = body.data.attributes;
-    for (const hash of [sha1, sha256, md5]) if (hash !== undefined) bodies.set(hash, body);
-  }
+  const learn = (files: Iterable<ReportBody>): void => {
+    for (const body of files) {
+      const { sha1, sha256, md5 } = body.data.attributes;
+      for (const hash of [sha1, sha256, md5]) if (hash !== undefined) bodies.set(hash, body);
+    }
+  };
+  learn(options.files ?? []);
   const requests: StandInRequest[] = [];
   const spentAt: Date[] = [];
 
@@ -185,6 +190,7 @@ export async function startStandIn(options: StandInOptions = {}): Promise<StandI
   return {
     baseUrl: `http://127.0.0.1:${port}${BASE_PATH}`,
     requests,
+    learn,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

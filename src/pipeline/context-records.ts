@@ -1,4 +1,3 @@
-import { access } from 'node:fs/promises';
 import { ByteWriter } from '../byte-writer.js';
 import { writeCanonicalBody } from '../canonical.js';
 import { CONTEXT_EVENT_IDS, ParentIndex, type ProcessKey, processKey, selectContext } from '../context.js';
@@ -11,33 +10,38 @@ import { type ContainerLimits, openLogFile, readLog } from '../sources/index.js'
 
 const FLUSH_BYTES = 128 * 1024;
 
-/** Whether a log's context was written before. */
-export function hasContext(enrichedPath: string): Promise<boolean> {
-  return access(contextPathOf(enrichedPath)).then(
-    () => true,
-    () => false,
-  );
+/** Removes the context of a log of whose processes none is flagged any more. Rejects with StorageError. */
+export function removeContext(enrichedPath: string): Promise<void> {
+  return outputFile(contextPathOf(enrichedPath)).commit();
 }
 
 /**
  * Reads a log twice more and writes the records around its flagged processes: what they did and suffered, their children's process
  * creations and their ancestors', in canonical form, process creations with their verdict. Returns how many records there are.
- * Rejects as `readLog` does, and with StorageError.
+ * Rejects as `readLog` does, with StorageError, and with the signal's reason once it aborts: then nothing is written.
  */
 export async function writeContext(
   log: { readonly path: string; readonly enrichedPath: string },
   judgements: Judgements,
   limits: ContainerLimits,
+  signal?: AbortSignal,
 ): Promise<number> {
   const parents = new ParentIndex();
   const flagged = new Set<ProcessKey>();
-  await readEvents(log.path, new Set([PROCESS_CREATION]), limits, (event) => {
-    parents.add(event);
-    const judgement = judgementOf(event, judgements);
-    if (judgement?.verdict !== 'malicious' && judgement?.verdict !== 'suspicious') return;
-    const key = processKey(event.computer, event.data.get('ProcessGuid'));
-    if (key !== undefined) flagged.add(key);
-  });
+  const stopIfAborted = async (): Promise<void> => signal?.throwIfAborted();
+  await readEvents(
+    log.path,
+    new Set([PROCESS_CREATION]),
+    limits,
+    (event) => {
+      parents.add(event);
+      const judgement = judgementOf(event, judgements);
+      if (judgement?.verdict !== 'malicious' && judgement?.verdict !== 'suspicious') return;
+      const key = processKey(event.computer, event.data.get('ProcessGuid'));
+      if (key !== undefined) flagged.add(key);
+    },
+    stopIfAborted,
+  );
 
   const isContext = selectContext(flagged, parents);
   const output = outputFile(contextPathOf(log.enrichedPath));
@@ -56,6 +60,7 @@ export async function writeContext(
         out.text(member === undefined ? '}\n' : `,"virustotal":${member}}\n`);
       },
       async () => {
+        await stopIfAborted();
         if (out.length < FLUSH_BYTES) return;
         await output.write(out.view());
         out.clear();
@@ -80,7 +85,7 @@ async function readEvents(
   eventIds: ReadonlySet<number>,
   limits: ContainerLimits,
   onEvent: (event: SysmonEvent) => void,
-  onBlockEnd: () => Promise<void> = async () => undefined,
+  onBlockEnd: () => Promise<void>,
 ): Promise<void> {
   // What cannot be read was told when the log was read for its verdicts.
   const receiver: RecordReceiver = {

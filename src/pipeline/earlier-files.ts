@@ -31,11 +31,13 @@ export async function refreshEarlierFiles(
     readonly judgements: Judgements;
     readonly memory: Memory;
     readonly limits: ContainerLimits;
+    /** Absolute paths of enriched files that hold all there is to know already. */
+    readonly upToDate?: ReadonlySet<string>;
   },
   observer: EarlierFilesObserver,
 ): Promise<void> {
   if (hashes.size === 0) return;
-  const { states, judgements } = setup;
+  const { states, judgements, upToDate = new Set() } = setup;
   const isFlagged = [...hashes].some((hash) => {
     const verdict = judgements.find(hash)?.verdict;
     return verdict === 'malicious' || verdict === 'suspicious';
@@ -45,7 +47,7 @@ export async function refreshEarlierFiles(
   for (const file of states.holders(hashes)) {
     const { enrichedPath, logPath } = file;
     const form = RECORD_FORMS.get(file.form);
-    if (form === undefined || !(await exists(enrichedPath))) continue;
+    if (form === undefined || upToDate.has(enrichedPath) || !(await exists(enrichedPath))) continue;
     try {
       const output = logPath === enrichedPath ? await inPlaceFile(logPath, 'is kept') : undefined;
       // Asked before the file is written, which may be the log itself.

@@ -64,7 +64,6 @@ export type ReadingEnd =
       readonly kind: 'read';
       readonly format: string;
       readonly members: MembersAsWritten;
-      readonly counts: LogCounts;
       readonly withheld: ReadonlySet<string>;
     }
   | { readonly kind: 'not_a_log'; readonly why: string }
@@ -106,19 +105,21 @@ export async function readIntoFile(
     readonly filePath: string | undefined;
     readonly isNamed: boolean;
     readonly output: OutputFile;
+    /** Filled while the log is read, so that what was met counts also where the log fails or is left. */
+    readonly counts: LogCounts;
   },
   setup: ReadingSetup,
   observer: ReadingObserver,
 ): Promise<ReadingEnd> {
   const { output } = log;
-  const receiver = new FileReceiver(log.name, output, setup, observer);
+  const receiver = new FileReceiver(log, setup, observer);
   try {
     const options = { filePath: log.filePath, limits: setup.limits, wanted: setup.wanted };
     const { format } = await readLog(reader, options, receiver, (member, error) =>
       observer.onMemberFailure(member === '' ? log.name : `${log.name}!${member}`, error),
     );
     await receiver.finish();
-    return { kind: 'read', format, members: receiver.members(), counts: receiver.counts, withheld: receiver.withheld };
+    return { kind: 'read', format, members: receiver.members(), withheld: receiver.withheld };
   } catch (error) {
     await output.abandon();
     if (error instanceof Interruption) return { kind: 'interrupted' };
@@ -131,7 +132,7 @@ export async function readIntoFile(
 }
 
 class FileReceiver implements RecordReceiver {
-  readonly counts = noCounts();
+  readonly counts: LogCounts;
   /** Hashes that a rule forbids asking about. */
   readonly withheld = new Set<string>();
   readonly #name: string;
@@ -146,9 +147,14 @@ class FileReceiver implements RecordReceiver {
   readonly #recordEnd: string;
   #members: Map<Judgement, string> | undefined = new Map();
 
-  constructor(name: string, output: OutputFile, setup: ReadingSetup, observer: ReadingObserver) {
-    this.#name = name;
-    this.#output = output;
+  constructor(
+    log: { readonly name: string; readonly output: OutputFile; readonly counts: LogCounts },
+    setup: ReadingSetup,
+    observer: ReadingObserver,
+  ) {
+    this.#name = log.name;
+    this.#output = log.output;
+    this.counts = log.counts;
     this.#setup = setup;
     this.#observer = observer;
     this.#recordEnd = setup.wanted.isEveryByteWanted ? '}' : '}\n';
@@ -172,7 +178,7 @@ class FileReceiver implements RecordReceiver {
     else counts.otherEvents++;
     const key = lookupKeyOf(record.hashes);
     if (key === undefined) counts.withoutHash++;
-    const judgement = key === undefined ? undefined : this.#setup.judgements.of(key);
+    const judgement = key === undefined ? undefined : this.#setup.judgements.of(key, record.hashes);
     if (judgement !== undefined) this.#note(judgement, record);
     if (this.#setup.isDryRun) return;
     this.#setup.form.writeBody(record, this.#bodies);

@@ -7,7 +7,10 @@ import { messageOf, StorageError, systemCodeOf } from '../errors.js';
 export interface OutputFile {
   /** Appends bytes; the buffer may be reused once the promise resolves. */
   write(bytes: Buffer): Promise<void>;
-  /** Makes what was written durable and puts it in place. Without a write there is no file. */
+  /**
+   * Makes what was written durable and puts it in place. Without a write there is no file: one of an earlier run, which would be taken
+   * for this one's, is removed, but for a log that was to be replaced.
+   */
   commit(): Promise<void>;
   /** Drops what was written; whatever stood there before stays. */
   abandon(): Promise<void>;
@@ -21,10 +24,7 @@ const OUTPUT_MODE = 0o600;
  * and durable, with its path, right before it takes the place of `path`; where it says no, it is dropped.
  * Rejects with StorageError OUTPUT that says what to do.
  */
-export function outputFile(
-  path: string,
-  isToBeReplaced: (temporaryPath: string) => Promise<boolean> = async () => true,
-): OutputFile {
+export function outputFile(path: string, isToBeReplaced?: (temporaryPath: string) => Promise<boolean>): OutputFile {
   const temporaryPath = `${path}.sysmon-vt-${randomUUID()}.tmp`;
   let file: FileHandle | undefined;
   let hasTemporary = false;
@@ -44,7 +44,7 @@ export function outputFile(
     write: (bytes) =>
       explained(async () => {
         if (file === undefined) {
-          await mkdir(dirname(path), { recursive: true });
+          await makeFolders(dirname(path));
           file = await open(temporaryPath, 'wx', OUTPUT_MODE);
           hasTemporary = true;
         }
@@ -53,10 +53,14 @@ export function outputFile(
       }),
     commit: () =>
       explained(async () => {
-        if (file === undefined) return;
+        if (file === undefined) {
+          if (isToBeReplaced === undefined) await removeIfThere(path);
+          return;
+        }
         await file.sync();
         await close();
-        if (await isToBeReplaced(temporaryPath)) await renameOver(temporaryPath, path);
+        if (isToBeReplaced === undefined || (await isToBeReplaced(temporaryPath)))
+          await renameOver(temporaryPath, path);
         else await unlink(temporaryPath);
         hasTemporary = false;
       }),
@@ -67,6 +71,28 @@ export function outputFile(
         hasTemporary = false;
       }),
   };
+}
+
+/** By hand, since Node's own way never ends where a folder above takes none, as in /proc. */
+async function makeFolders(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const code = systemCodeOf(error);
+    if (code === 'EEXIST') return;
+    if (code !== 'ENOENT' || dirname(path) === path) throw error;
+    await makeFolders(dirname(path));
+    await mkdir(path);
+  }
+}
+
+async function removeIfThere(path: string): Promise<void> {
+  try {
+    await unlink(path);
+  } catch (error) {
+    const code = systemCodeOf(error);
+    if (code !== 'ENOENT' && code !== 'ENOTDIR') throw error;
+  }
 }
 
 /** How often a rename is tried on Windows, where a virus scanner may hold the file for a moment. */

@@ -1,0 +1,191 @@
+import {
+  dataFolder,
+  type OpenQuestioner,
+  openConfiguredCache,
+  openConfiguredSightings,
+  openKnownLists,
+  openLogStates,
+  openQuestioner,
+  openVerdictWatch,
+  requireApiKey,
+  showTermsOnce,
+  type VerdictWatch,
+} from '../assembly.js';
+import { changeToJson, describeChange, type VerdictChange } from '../changes.js';
+import { loadConfig } from '../config.js';
+import { readDoNotAsk } from '../do-not-ask.js';
+import { EnrichmentError } from '../errors.js';
+import { type RecheckJob, type RecheckOutcome, recheck } from '../pipeline/recheck.js';
+import { beginRun, type OpenRun, type RunEnd } from '../runs.js';
+import type { RunFailure, Summary } from '../summary.js';
+import { escapeControls, type Palette, shorten } from '../terminal.js';
+import { describeQuota, loudnessOf, RunOutput } from './run-output.js';
+import {
+  type CommonOptions,
+  EXIT,
+  type ExitStatus,
+  isConditionMet,
+  paletteFor,
+  parseFailOn,
+  print,
+  type Shell,
+} from './shell.js';
+
+interface RecheckOptions extends CommonOptions {
+  readonly maxLookups?: number;
+  readonly exec?: string;
+}
+
+/** `recheck`: asks again about files whose answers are past their lifetime, and tells whose verdict has changed. */
+export async function runRecheck(shell: Shell, options: RecheckOptions): Promise<ExitStatus> {
+  const config = loadConfig(shell.env, options.envFile);
+  const conditions = parseFailOn(options.failOn);
+  const doNotAsk = config.doNotAskPath === undefined ? undefined : readDoNotAsk(config.doNotAskPath);
+  requireApiKey(config);
+  const output = new RunOutput(shell, loudnessOf(options));
+  const say = (text: string): void => output.say(`sysmon-vt: ${text}`);
+  for (const warning of config.warnings) say(warning);
+  const startedAt = shell.clock.now();
+  const cache = await openConfiguredCache(config, say);
+  let questioner: OpenQuestioner | undefined;
+  let lists: Awaited<ReturnType<typeof openKnownLists>> | undefined;
+  let run: OpenRun | undefined;
+  let end: RunEnd = { outcome: 'failed', exitStatus: EXIT.failed };
+  try {
+    const sightings = await openConfiguredSightings(config, say);
+    const watch = await openVerdictWatch(config, {
+      sightings,
+      clock: shell.clock,
+      ...(options.exec === undefined ? {} : { execCommand: options.exec }),
+      environment: shell.env,
+      onReport: say,
+    });
+    run = await beginRun({ cacheFolder: dataFolder(config), command: 'recheck', clock: shell.clock, say });
+    lists = await openKnownLists(config, say);
+    if (!options.quiet) await showTermsOnce(config, (text) => output.say(text));
+    const { changes } = watch;
+    const asking = { cache, clock: shell.clock, purpose: 'batch', signal: shell.signal, changes, say } as const;
+    questioner = await openQuestioner(config, asking);
+    const outcome = await recheck({
+      cache,
+      questioner,
+      sightings,
+      states: await openLogStates(config, say),
+      changes,
+      ...(lists.knownGood === undefined ? {} : { knownGood: lists.knownGood }),
+      ...(lists.knownBad === undefined ? {} : { knownBad: lists.knownBad }),
+      ...(doNotAsk === undefined ? {} : { doNotAsk }),
+      ...(options.maxLookups === undefined ? {} : { maxLookups: options.maxLookups }),
+      thresholds: config.thresholds,
+      lifetimes: config.lifetimes,
+      clock: shell.clock,
+      signal: shell.signal,
+      observer: tellingOfRecheck(output),
+    });
+    output.end();
+    const told = await deliverAlerts(watch, output);
+    const failures = [...outcome.failures, ...told.failures];
+    if (options.json) {
+      const printed = {
+        ...recheckJson(outcome),
+        changes: changes.changes.map(changeToJson),
+        alerts: told.counts,
+        quota: outcome.quota,
+        failures,
+        elapsed_ms: shell.clock.now().getTime() - startedAt.getTime(),
+      };
+      await print(shell.stdout, `${JSON.stringify(printed)}\n`);
+    } else if (!options.quiet) {
+      const colours = paletteFor(shell, 'stderr');
+      await print(
+        shell.stderr,
+        `${describeChanges(changes.changes, colours)}${describeRecheck(outcome)}quota     ${describeQuota(outcome.quota)}\n`,
+      );
+    }
+    const left = outcome.due - outcome.answered;
+    const isHolding = isConditionMet(conditions, changedVerdicts(changes.changes), left);
+    const status = failures.length > 0 ? EXIT.failed : isHolding ? EXIT.conditionHolds : EXIT.done;
+    const [failure] = failures;
+    if (shell.signal.aborted) end = { outcome: 'interrupted', exitStatus: null };
+    else if (failure !== undefined) end = { outcome: 'failed', exitStatus: status, failure };
+    else end = { outcome: 'done', exitStatus: status };
+    return status;
+  } catch (error) {
+    if (error instanceof EnrichmentError) end = { ...end, failure: { code: error.code, message: error.message } };
+    throw error;
+  } finally {
+    output.end();
+    await questioner?.close();
+    lists?.close();
+    await cache.close();
+    await run?.end(end);
+  }
+}
+
+/** The observer of a recheck: as of any run, but it says what is being asked. */
+export function tellingOfRecheck(output: RunOutput): NonNullable<RecheckJob['observer']> {
+  return {
+    onAskingStart: (questions) => {
+      output.say(
+        `asking again about files whose answers are past their lifetime: ${questions} (interrupt it, and the rest is left for another day)`,
+      );
+      output.onAskingStart(questions);
+    },
+    onOutcome: (hash, outcome) => output.onOutcome(hash, outcome),
+    onRefreshed: (path) => output.onRefreshed(path),
+    onContext: (path, records) => output.onContext(path, records),
+    onNote: (logName, note) => output.onNote(logName, note),
+    onFailure: (failure) => output.onFailure(failure),
+  };
+}
+
+/** Delivers the alerts that wait. One that cannot be delivered is a failure of the run, and is kept for the next one. */
+export async function deliverAlerts(
+  { alerts }: VerdictWatch,
+  output: RunOutput,
+): Promise<{
+  readonly counts: { readonly delivered: number; readonly waiting: number };
+  readonly failures: RunFailure[];
+}> {
+  const { delivered, waiting, failures: messages } = await alerts.deliver();
+  const failures = messages.map((message): RunFailure => ({ code: 'ALERT', message: `${message} [ALERT]` }));
+  for (const failure of failures) output.onFailure(failure);
+  if (delivered > 0) output.say(`alerts    ${delivered} delivered`);
+  return { counts: { delivered, waiting }, failures };
+}
+
+/** A recheck's counts as they are printed with `--json`. */
+export function recheckJson({ due, answered, refreshed }: RecheckOutcome): object {
+  return { due, answered, refreshed_files: refreshed.length };
+}
+
+/** One line on a recheck. */
+export function describeRecheck({ due, answered, refreshed }: RecheckOutcome): string {
+  const files = refreshed.length === 0 ? '' : `, ${refreshed.length} enriched files refreshed`;
+  return `recheck   ${due} answers past their lifetime, ${answered} of them asked again${files}\n`;
+}
+
+/** Changes that are listed one by one. */
+const CHANGES_SHOWN = 50;
+
+/** The changed verdicts for people, the worst first: three lines each. */
+export function describeChanges(changes: readonly VerdictChange[], colours: Palette): string {
+  const badness = { malicious: 2, suspicious: 1, undetected: 0, unknown: 0, unchecked: 0 };
+  const sorted = changes.toSorted((a, b) => badness[b.after.verdict] - badness[a.after.verdict]);
+  const lines = sorted.slice(0, CHANGES_SHOWN).map((change) => {
+    const { after, seen, hash } = change;
+    const paint =
+      after.verdict === 'malicious' ? colours.red : after.verdict === 'suspicious' ? colours.yellow : colours.dim;
+    const image = escapeControls(shorten(seen.images[0] ?? '(image not known)', 200));
+    return `${paint(after.verdict.padEnd(10))} ${image}\n           ${describeChange(change)}\n           ${hash}\n`;
+  });
+  const rest = changes.length - CHANGES_SHOWN;
+  return `${lines.join('')}${rest > 0 ? `… and ${rest} more changed verdicts\n` : ''}`;
+}
+
+/** How many files changed to which verdict, as `--fail-on` counts verdicts. */
+export function changedVerdicts(changes: readonly VerdictChange[]): Summary['verdicts'] {
+  const verdicts = { malicious: 0, suspicious: 0, undetected: 0, unknown: 0, unchecked: 0 };
+  for (const { after } of changes) verdicts[after.verdict]++;
+  return verdicts;
+}

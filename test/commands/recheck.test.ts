@@ -1,0 +1,312 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { runEnrich } from '../../src/commands/enrich.js';
+import { runRecheck } from '../../src/commands/recheck.js';
+import { nxlogLine } from '../../src/demo/json-logs.js';
+import { buildNight, type Night } from '../../src/demo/night.js';
+import { fileReport, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
+import { type FakeClock, selfMovingClock } from '../fakes/clock.js';
+import { type FakeShell, fakeShell } from '../fakes/shell.js';
+
+const KEY = `${'c0ffee'.repeat(10)}abcd`;
+const DAY_MS = 86_400_000;
+const night: Night = buildNight();
+
+/** A file of the night that nobody detects at first. */
+const quiet = night.files.filter(({ isKnown, detections }) => isKnown && detections === 0).map(({ sha1 }) => sha1);
+const [turncoat = '', other = ''] = quiet;
+
+let root: string;
+let clock: FakeClock;
+let standIn: StandIn;
+let hook: Server;
+let posted: { text: string; hash: string }[];
+
+/** What VirusTotal says of the night's files; of those that are named, something else. */
+function judged(detections: Readonly<Record<string, number>> = {}): ReturnType<typeof fileReport>[] {
+  return night.files
+    .filter(({ isKnown }) => isKnown)
+    .map((file) => {
+      const { sha1, sha256, md5, engines } = file;
+      return fileReport({ hashes: { sha1, sha256, md5 }, detections: detections[sha1] ?? file.detections, engines });
+    });
+}
+
+function shell(env: Readonly<Record<string, string>> = {}): FakeShell {
+  return fakeShell(
+    {
+      VT_API_KEY: KEY,
+      VT_BASE_URL: standIn.baseUrl,
+      CACHE_URL: join(root, 'cache'),
+      VT_REQUESTS_PER_MINUTE: '1000',
+      ...env,
+    },
+    { clock },
+  );
+}
+
+async function enriched(name: string, env = {}, options = {}) {
+  const running = shell(env);
+  const status = await runEnrich(running, [join(root, name)], { json: true, ...options });
+  return { status, ...JSON.parse(running.printed()) };
+}
+
+async function rechecked(env = {}, options = {}) {
+  const running = shell(env);
+  const status = await runRecheck(running, { json: true, ...options });
+  return { status, ...JSON.parse(running.printed()) };
+}
+
+function membersOf(name: string, hash = turncoat, folder = 'logs'): Record<string, unknown>[] {
+  return readFileSync(join(root, folder, name), 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line).virustotal)
+    .filter((member) => member.sha1 === hash);
+}
+
+beforeEach(async () => {
+  root = mkdtempSync(join(tmpdir(), 'sysmon-vt-recheck-'));
+  mkdirSync(join(root, 'logs'));
+  writeFileSync(join(root, 'logs', 'night.jsonl'), night.events.map(nxlogLine).join(''));
+  clock = selfMovingClock('2026-03-04T07:00:00Z');
+  posted = [];
+  hook = createServer((request, response) => {
+    let body = '';
+    request.on('data', (chunk) => {
+      body += chunk;
+    });
+    request.on('end', () => {
+      posted.push(JSON.parse(body));
+      response.end('ok');
+    });
+  });
+  await new Promise<void>((resolve) => hook.listen(0, '127.0.0.1', resolve));
+  standIn = await startStandIn({ key: KEY, clock, files: judged() });
+});
+afterEach(async () => {
+  await standIn.close();
+  hook.closeAllConnections();
+  hook.close();
+  rmSync(root, { recursive: true });
+});
+
+const contextRecords = (): number =>
+  readFileSync(join(root, 'logs', 'night.jsonl.context.jsonl'), 'utf8')
+    .trimEnd()
+    .split('\n').length;
+
+const alertUrl = (): string => `http://127.0.0.1:${(hook.address() as AddressInfo).port}/hook`;
+
+describe('recheck', () => {
+  it('finds a changed verdict, tells where the file ran, and refreshes the records that hold it', async () => {
+    await enriched('logs');
+    expect(membersOf('night.jsonl.enriched.jsonl')[0]).toMatchObject({ verdict: 'undetected', detections: 0 });
+    const contextBefore = contextRecords();
+    clock.advance(40 * DAY_MS);
+    standIn.learn(judged({ [turncoat]: 23 }));
+
+    const { status, due, answered, changes, refreshed_files: refreshed } = await rechecked({}, { failOn: 'malicious' });
+
+    expect(status).toBe(1);
+    expect(answered).toBe(due);
+    expect(refreshed).toBe(1);
+    expect(changes).toMatchObject([
+      {
+        hash: turncoat,
+        before: { verdict: 'undetected', detections: 0, asked_at: expect.stringMatching(/^2026-03-04/) },
+        after: { verdict: 'malicious', detections: 23 },
+        seen: { records: expect.any(Number), hosts: expect.any(Number), logs: [join(root, 'logs', 'night.jsonl')] },
+      },
+    ]);
+    for (const member of membersOf('night.jsonl.enriched.jsonl')) {
+      expect(member).toMatchObject({ verdict: 'malicious', detections: 23 });
+      expect(member).not.toHaveProperty('stale');
+    }
+    // The story around the processes that are flagged now is told as well.
+    expect(contextRecords()).toBeGreaterThan(contextBefore);
+  });
+
+  it('tells people what was, what is, and where it ran', async () => {
+    await enriched('logs');
+    clock.advance(40 * DAY_MS);
+    standIn.learn(judged({ [turncoat]: 23 }));
+    const running = shell();
+    expect(await runRecheck(running, {})).toBe(0);
+    expect(running.said()).toMatch(/malicious {2}.*\n {11}was 0\/\d+ on 2026-03-04, 23\/\d+ now; ran on \d+ hosts?, /);
+    expect(running.printed()).toBe('');
+  });
+
+  it('leaves the log alone that it had no need to read, and the next night has nothing to do', async () => {
+    await enriched('logs');
+    clock.advance(40 * DAY_MS);
+    standIn.learn(judged({ [turncoat]: 23 }));
+    await rechecked();
+    const before = readFileSync(join(root, 'logs', 'night.jsonl.enriched.jsonl'), 'utf8');
+    const again = await enriched('logs');
+    expect(again.logs).toMatchObject({ read: 0, unchanged: 1 });
+    expect(again.hashes).toMatchObject({ asked: 0, waiting: 0 });
+    const after = readFileSync(join(root, 'logs', 'night.jsonl.enriched.jsonl'), 'utf8');
+    // Files that were answered anew with the same verdict get their new dates only now.
+    expect(after.split('\n').length).toBe(before.split('\n').length);
+    expect(membersOf('night.jsonl.enriched.jsonl')[0]).toMatchObject({ verdict: 'malicious' });
+  });
+
+  it('reaches enriched files below --out, whose logs are gone', async () => {
+    await enriched('logs', {}, { out: join(root, 'out') });
+    rmSync(join(root, 'logs'), { recursive: true });
+    clock.advance(40 * DAY_MS);
+    standIn.learn(judged({ [turncoat]: 23 }));
+    await rechecked();
+    expect(membersOf('night.jsonl.enriched.jsonl', turncoat, 'out')[0]).toMatchObject({ verdict: 'malicious' });
+  });
+
+  it('asks nothing about fresh answers, and about others no more than the quota and --max-lookups leave', async () => {
+    await enriched('logs');
+    expect(await rechecked()).toMatchObject({ status: 0, due: 0, answered: 0 });
+    clock.advance(40 * DAY_MS);
+    const asked = standIn.requests.length;
+    expect(await rechecked({}, { maxLookups: 2 })).toMatchObject({ answered: 2 });
+    expect(standIn.requests.length - asked).toBe(2);
+    const env = { VT_REQUESTS_PER_DAY: '10', VT_RESERVE_PER_DAY: '3' };
+    expect(await rechecked(env)).toMatchObject({ status: 0, answered: 5, failures: [] });
+    expect(standIn.requests.length - asked).toBe(7);
+    expect(await rechecked(env)).toMatchObject({ answered: 0, quota: { resumes_at: expect.any(String) } });
+  });
+
+  it('raises no alarm for one engine that comes and goes', async () => {
+    await enriched('logs', { ALERT_URL: alertUrl() });
+    posted = [];
+    for (const detections of [1, 0, 1]) {
+      clock.advance(40 * DAY_MS);
+      standIn.learn(judged({ [turncoat]: detections }));
+      expect((await rechecked({ ALERT_URL: alertUrl() })).changes).toEqual([]);
+    }
+    clock.advance(40 * DAY_MS);
+    const { changes } = await rechecked({ ALERT_URL: alertUrl() });
+    expect(changes).toMatchObject([{ before: { detections: 0 }, after: { verdict: 'suspicious', detections: 1 } }]);
+    expect(posted).toEqual([]);
+  });
+
+  it('needs a key, says where to get one, and starts nothing', async () => {
+    await expect(runRecheck(shell({ VT_API_KEY: '' }), {})).rejects.toMatchObject({ code: 'KEY_MISSING' });
+  });
+});
+
+describe('the end of a night', () => {
+  /** A log of another night, in which only one file ran. */
+  function secondNight(): void {
+    mkdirSync(join(root, 'second'));
+    const [event] = night.events.filter(({ data }) => data.get('Hashes')?.toLowerCase().includes(other));
+    if (event === undefined) throw new Error('the night has no such event');
+    writeFileSync(join(root, 'second', 'night.jsonl'), nxlogLine(event));
+  }
+
+  it('asks again about old answers with what is left of the quota, tonight’s questions first', async () => {
+    await enriched('logs');
+    clock.advance(40 * DAY_MS);
+    secondNight();
+    standIn.learn(judged({ [turncoat]: 23 }));
+    const asked = standIn.requests.length;
+    const { hashes, changes, recheck, status } = await enriched('second', {}, { failOn: 'malicious' });
+    expect(hashes).toMatchObject({ distinct: 1, asked: 1 });
+    expect(standIn.requests[asked]?.hash).toBe(other);
+    expect(recheck).toMatchObject({
+      due: night.files.length - 1,
+      answered: night.files.length - 1,
+      refreshed_files: 1,
+    });
+    expect(changes).toMatchObject([{ hash: turncoat }]);
+    expect(status).toBe(1);
+    expect(membersOf('night.jsonl.enriched.jsonl')[0]).toMatchObject({ verdict: 'malicious' });
+  });
+
+  it('does not with --no-recheck, nor beyond --max-lookups', async () => {
+    await enriched('logs');
+    clock.advance(40 * DAY_MS);
+    secondNight();
+    expect(await enriched('second', {}, { recheck: false })).not.toHaveProperty('recheck');
+    clock.advance(40 * DAY_MS);
+    expect((await enriched('second', {}, { maxLookups: 4 })).recheck).toMatchObject({ answered: 3 });
+  });
+
+  it('writes a verdict that changed tonight into earlier nights’ records too', async () => {
+    await enriched('logs');
+    clock.advance(40 * DAY_MS);
+    secondNight();
+    standIn.learn(judged({ [other]: 40 }));
+    await enriched('second', {}, { recheck: false });
+    expect(membersOf('night.jsonl.enriched.jsonl', other)[0]).toMatchObject({ verdict: 'malicious' });
+  });
+
+  it('carries over what the quota did not cover, though its log is not read again', async () => {
+    const env = { VT_REQUESTS_PER_DAY: '10', VT_RESERVE_PER_DAY: '0' };
+    const first = await enriched('logs', env);
+    expect(first.hashes).toMatchObject({ asked: 10, waiting: night.files.length - 10 });
+    clock.advance((DAY_MS / 4) * 3);
+    secondNight();
+    const second = await enriched('second', {}, { recheck: false });
+    expect(second.carried_over).toEqual({ answered: expect.any(Number), waiting: 0 });
+    expect(second.hashes.distinct).toBe(1);
+    const open = readFileSync(join(root, 'logs', 'night.jsonl.enriched.jsonl'), 'utf8').match(/"unchecked"/g);
+    expect(open).toBeNull();
+  });
+});
+
+describe('alerts', () => {
+  it('tell of each new malicious file once: by its first answer, and by a change', async () => {
+    const env = { ALERT_URL: alertUrl() };
+    const first = await enriched('logs', env);
+    const malicious = night.files.filter(({ detections }) => detections >= 5).map(({ sha1 }) => sha1);
+    expect(first.alerts).toEqual({ delivered: malicious.length, waiting: 0 });
+    expect(posted.map(({ hash }) => hash).sort()).toEqual(malicious.sort());
+
+    clock.advance(40 * DAY_MS);
+    standIn.learn(judged({ [turncoat]: 23 }));
+    expect((await rechecked(env)).alerts).toEqual({ delivered: 1, waiting: 0 });
+    expect(posted.at(-1)).toMatchObject({ hash: turncoat, text: expect.stringContaining('it was 0/') });
+
+    clock.advance(40 * DAY_MS);
+    await rechecked(env);
+    expect(posted).toHaveLength(malicious.length + 1);
+  });
+
+  it('that cannot be delivered fail the run and come with the next one', async () => {
+    const url = alertUrl();
+    hook.closeAllConnections();
+    await new Promise((resolve) => hook.close(resolve));
+    const failed = await enriched('logs', { ALERT_URL: url });
+    expect(failed.status).toBe(3);
+    expect(failed.failures).toMatchObject([{ code: 'ALERT', message: expect.stringContaining('ECONNREFUSED') }]);
+    expect(failed.alerts).toMatchObject({ delivered: 0, waiting: 2 });
+    await new Promise<void>((resolve) => hook.listen(Number(new URL(url).port), '127.0.0.1', resolve));
+    expect(await enriched('logs', { ALERT_URL: url })).toMatchObject({
+      status: 0,
+      alerts: { delivered: 2, waiting: 0 },
+    });
+  });
+
+  it('go to --exec on its standard input, without our secrets', async () => {
+    const out = join(root, 'alerts.txt');
+    const script = join(root, 'take.mjs');
+    writeFileSync(
+      script,
+      `import { appendFileSync, readFileSync } from 'node:fs';
+       appendFileSync(${JSON.stringify(out)}, readFileSync(0, 'utf8') + JSON.stringify(process.env) + '\\n');`,
+    );
+    await enriched('logs', {}, { exec: `${process.execPath} ${script}` });
+    const text = readFileSync(out, 'utf8');
+    expect(text.match(/"event":"newly_malicious"/g)).toHaveLength(2);
+    expect(text).not.toContain(KEY);
+  });
+
+  it('are tried before anything is read where the command makes no sense', async () => {
+    await expect(runEnrich(shell(), [join(root, 'logs')], { exec: '"unclosed' })).rejects.toMatchObject({
+      code: 'BAD_USAGE',
+    });
+  });
+});
