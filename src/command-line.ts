@@ -19,9 +19,15 @@ export type CommandCue =
 /** Longer lines are judged by their start: repetition is cheap for whoever wrote them and not for us. Sysmon keeps up to 32 kB. */
 const MAX_LENGTH = 8192;
 
-/** All repetition is bounded, so that no line takes more than linear time. */
+/**
+ * All repetition is bounded, so that no line takes more than linear time. A long run is searched from where it begins only: tried
+ * from each of its letters, that one pattern took as long as all others.
+ */
 const CUES: readonly (readonly [CommandCue, RegExp])[] = [
-  ['encoded', /\s[-/–]e(c|nc?o?d?e?d?c?o?m?m?a?n?d?)?\s{1,9}["']?[a-z0-9+/=]{24}|frombase64string|[a-z0-9+/]{180}/i],
+  [
+    'encoded',
+    /\s[-/–]e(c|nc?o?d?e?d?c?o?m?m?a?n?d?)?\s{1,9}["']?[a-z0-9+/=]{24}|frombase64string|(?<![a-z0-9+/])[a-z0-9+/]{180}/i,
+  ],
   [
     'download',
     /download(string|file|data)|invoke-(webrequest|restmethod)|\b(iwr|irm|wget|curl(\.exe)?)\b.{1,80}(https?|ftp):\/\/|start-bitstransfer|\/transfer\b.{1,120}https?:\/\/|\/addfile\b|urlcache|webclient/i,
@@ -75,6 +81,9 @@ const CUES: readonly (readonly [CommandCue, RegExp])[] = [
 const SHELL_ARGUMENT = /[\s"'=](\S{0,120}\\)?(cmd|powershell|pwsh)(\.exe)?["']?(\s|$)/i;
 const SHELLS = /^("([^"]{0,260}\\)?|(\S{0,260}\\)?)(cmd|powershell|pwsh|powershell_ise)(\.exe)?"?(\s|$)/i;
 
+/** What both need; most lines do not have it. */
+const SHELL_NAME = /cmd|powershell|pwsh/i;
+
 const NOTHING: readonly CommandCue[] = [];
 
 /** The cues in one command line, each once, in a fixed order. */
@@ -84,7 +93,7 @@ export function cuesOf(commandLine: string): readonly CommandCue[] {
   const line = commandLine.length > MAX_LENGTH ? commandLine.slice(0, MAX_LENGTH) : commandLine;
   const cues: CommandCue[] = [];
   for (const [cue, pattern] of CUES) if (pattern.test(line)) cues.push(cue);
-  if (!SHELLS.test(line)) {
+  if (SHELL_NAME.test(line) && !SHELLS.test(line)) {
     const end = line.startsWith('"') ? line.indexOf('"', 1) + 1 : line.indexOf(' ');
     if (SHELL_ARGUMENT.test(line.slice(Math.max(0, end)))) cues.push('starts_shell');
   }
