@@ -3,7 +3,8 @@ import process from 'node:process';
 import type { Writable } from 'node:stream';
 import { systemClock } from './clock.js';
 import { describeError, EXIT, type Shell } from './commands/shell.js';
-import { systemCodeOf } from './errors.js';
+import { messageOf, systemCodeOf } from './errors.js';
+import { escapeControls } from './terminal.js';
 
 const PLAIN_FLAGS: ReadonlyMap<string, 'json' | 'offline' | 'quiet'> = new Map([
   ['--json', 'json'],
@@ -34,6 +35,14 @@ function plainCheck(
   return what.length === 0 ? undefined : { what, options };
 }
 
+/** How long clean-up may take once nobody reads on. */
+const PIPE_GRACE_MS = 5_000;
+
+function die(message: string): never {
+  process.stderr.write(`sysmon-vt: ${escapeControls(message)}\n`);
+  process.exit(EXIT.failed);
+}
+
 async function main(): Promise<void> {
   const interruption = new AbortController();
   let signalStatus: number | undefined;
@@ -49,11 +58,16 @@ async function main(): Promise<void> {
       interruption.abort();
     });
   }
-  // A reader that has seen enough (`| head`) is no failure.
+  let isPipeBroken = false;
   process.stdout.on('error', (error) => {
-    if (systemCodeOf(error) === 'EPIPE') process.exit(EXIT.done);
-    throw error;
+    if (systemCodeOf(error) !== 'EPIPE') die(`standard output cannot be written (${messageOf(error)})`);
+    // A reader that has seen enough (`| head`) is no failure. What was opened is cleaned up first, but nobody waits for long.
+    isPipeBroken = true;
+    interruption.abort();
+    setTimeout(() => process.exit(EXIT.done), PIPE_GRACE_MS).unref();
   });
+  // Status 1 means that something was found, so a defect must not end in it.
+  process.on('uncaughtException', (error) => die(`unexpected failure; please report it: ${messageOf(error)}`));
   let runLog: Writable | undefined;
   const shell: Shell = {
     // Made when it is read: most runs never do, and it costs more than a look into the cache.
@@ -92,7 +106,7 @@ async function main(): Promise<void> {
     shell.stderr.write(`${text}\n`);
   }
   runLog?.end();
-  process.exitCode = signalStatus ?? status;
+  process.exitCode = isPipeBroken ? EXIT.done : (signalStatus ?? status);
 }
 
 await main();

@@ -64,6 +64,8 @@ export function isConditionMet(
 
 /** Writes to an output and waits where it cannot keep up. */
 export async function print(output: Writable, text: string | Uint8Array): Promise<void> {
+  // Nobody reads on; what to make of that is decided where the output is owned.
+  if (output.errored !== null) return;
   if (output.write(text)) return;
   await new Promise<void>((resolve) => {
     const finish = (): void => {
