@@ -7,6 +7,7 @@ const NEXT_STEPS: ReadonlyMap<string, string> = new Map([
   ['EPERM', 'not permitted: make it accessible to this user or choose another folder'],
   ['EROFS', 'the file system is read-only: choose another folder'],
   ['ENOTDIR', 'a part of this path is a file: choose another folder'],
+  ['EISDIR', 'a folder stands in the place of this file: move it away, then run again'],
   ['EMFILE', 'too many open files: raise the limit (ulimit -n), then run again'],
 ]);
 

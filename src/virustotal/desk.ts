@@ -1,5 +1,5 @@
 import { createHash, createHmac, randomBytes, randomUUID } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../clock.js';
 import { systemCodeOf } from '../errors.js';
@@ -34,8 +34,8 @@ export interface DeskOptions {
   readonly limits: Limits;
   readonly purpose: Purpose;
   readonly clock: Clock;
-  /** Told the new place of a ledger that could not be read. Its minute counts as full; the day and month are counted anew. */
-  readonly onCorrupt: (setAsidePath: string) => void;
+  /** Told, for people, of a ledger that could not be read or found. Its minute counts as full; the day and month are counted anew. */
+  readonly onLoss: (what: string) => void;
 }
 
 /** Whether a question may leave now. */
@@ -92,7 +92,10 @@ const MAX_FOREIGN_CLAIM_MS = 30 * 60 * 1000;
 /** Room for writing the books and for setting up a connection; a slower disk makes it longer. */
 const LEASE_MS = 1000;
 
+const BOOKS_ENDING = '.json';
+
 const SALT_BYTES = 32;
+const SALT_CHECKSUM_BYTES = 16;
 
 /** One change of the books; `run` gets them as they are and returns them as they shall be (the same object for no change). */
 interface Step {
@@ -106,12 +109,14 @@ export async function openDesk(options: DeskOptions): Promise<Desk> {
   const { limits, purpose, clock } = options;
   const folder = join(options.folder, 'ledger');
   let isLost = false;
-  const onCorrupt = (setAsidePath: string): void => {
+  const onLoss = (what: string): void => {
     isLost = true;
-    options.onCorrupt(setAsidePath);
+    options.onLoss(`${what}; the minute counts as spent`);
   };
-  const name = await fingerprint(folder, `${options.host}\n${options.key}`, onCorrupt);
-  const file = jsonFile<Books>(join(folder, `${name}.json`), booksFromJson, onCorrupt);
+  const name = await fingerprint(folder, `${options.host}\n${options.key}`, onLoss);
+  const file = jsonFile<Books>(join(folder, `${name}${BOOKS_ENDING}`), booksFromJson, (path) =>
+    onLoss(`the ledger could not be read and was set aside as ${path}`),
+  );
   const desk = randomUUID();
   const claimed = new Set<string>();
   let waiting: Step[] = [];
@@ -237,28 +242,37 @@ function withoutClaims(books: Books, isGone: (claim: Claim) => boolean): Books {
 }
 
 /** A name for host and key that tells nothing of them: the salt never leaves this folder. */
-async function fingerprint(folder: string, text: string, onCorrupt: (setAsidePath: string) => void): Promise<string> {
+async function fingerprint(folder: string, text: string, onLoss: (what: string) => void): Promise<string> {
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const salt = await withLock(folder, 'salt', () => readOrMakeSalt(join(folder, 'salt'), onCorrupt));
+    const salt = await withLock(folder, 'salt', () => readOrMakeSalt(folder, onLoss));
     return createHmac('sha256', salt).update(text).digest('hex').slice(0, 32);
   } catch (error) {
     throw storageError('use', folder, error);
   }
 }
 
-async function readOrMakeSalt(path: string, onCorrupt: (setAsidePath: string) => void): Promise<Buffer> {
+/** With another salt no ledger here is found again, so a damaged or missing one is as bad as a corrupt ledger. */
+async function readOrMakeSalt(folder: string, onLoss: (what: string) => void): Promise<Buffer> {
+  const path = join(folder, 'salt');
   try {
-    const salt = await readFile(path);
-    if (salt.length === SALT_BYTES) return salt;
-    // With another salt no ledger here is found again, so this is as bad as a corrupt one.
-    onCorrupt(await setAside(path));
+    const stored = await readFile(path);
+    const salt = stored.subarray(0, SALT_BYTES);
+    if (salt.length === SALT_BYTES && stored.equals(sealedSalt(salt))) return salt;
+    onLoss(`the ledger cannot be found, since ${path} is damaged; that was set aside as ${await setAside(path)}`);
   } catch (error) {
-    if (systemCodeOf(error) !== 'ENOENT') throw error;
+    if (systemCodeOf(error) !== 'ENOENT') throw storageError('read', path, error);
+    const hasBooks = (await readdir(folder)).some((name) => name.endsWith(BOOKS_ENDING));
+    if (hasBooks) onLoss(`the ledger cannot be found, since ${path} is missing`);
   }
   const salt = randomBytes(SALT_BYTES);
-  await writeFileDurably(path, salt);
+  await writeFileDurably(path, sealedSalt(salt));
   return salt;
+}
+
+function sealedSalt(salt: Buffer): Buffer {
+  const checksum = createHash('sha256').update(salt).digest().subarray(0, SALT_CHECKSUM_BYTES);
+  return Buffer.concat([salt, checksum]);
 }
 
 /** Books as they are stored: with a checksum, since a single digit that has changed would still be a count, and a wrong one. */

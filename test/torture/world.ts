@@ -126,8 +126,8 @@ export async function openWorld(options: {
         limits: { perMinute: Infinity, perDay: 1_000_000, perMonth: Infinity, reservePerDay: 20 },
         purpose: 'on_demand',
         clock: systemClock,
-        onCorrupt: (path) => {
-          throw new Error(`the ledger was damaged after a run that should have mended it: ${path}`);
+        onLoss: (what) => {
+          throw new Error(`a run should have mended it: ${what}`);
         },
       });
       return desk.usage();

@@ -12,12 +12,12 @@ const KEY = 'f'.repeat(64);
 const PUBLIC_KEY: Limits = { perMinute: 4, perDay: 500, perMonth: 15_500, reservePerDay: 20 };
 
 let folder: string;
-let corrupt: string[];
+let losses: string[];
 const clock = { nowMs: START_MS, now: () => new Date(clock.nowMs), sleep: async () => undefined };
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'desk-'));
-  corrupt = [];
+  losses = [];
   clock.nowMs = START_MS;
 });
 
@@ -35,7 +35,7 @@ function open(
     limits: PUBLIC_KEY,
     purpose: 'batch',
     clock,
-    onCorrupt: (path) => corrupt.push(path),
+    onLoss: (what) => losses.push(what),
     ...options,
   });
 }
@@ -161,11 +161,12 @@ describe('a desk', () => {
     await desk.admit(hashOf(1), unanswered);
     await changeBooks((text) => text.replace('"days":', '"days":{},"x":'));
     expect(await desk.admit(hashOf(2), unanswered)).toEqual({ kind: 'wait', ms: MINUTE_MS });
-    expect(corrupt).toHaveLength(1);
-    expect(await readFile(corrupt[0] ?? '', 'utf8')).toContain('"days":{}');
+    expect(losses).toHaveLength(1);
+    const [, setAsidePath = ''] = /set aside as (.*); the minute counts as spent$/.exec(losses[0] ?? '') ?? [];
+    expect(await readFile(setAsidePath, 'utf8')).toContain('"days":{}');
     clock.nowMs += MINUTE_MS;
     expect((await desk.admit(hashOf(2), unanswered)).kind).toBe('granted');
-    expect(corrupt).toHaveLength(1);
+    expect(losses).toHaveLength(1);
   });
 
   it('does not take a count for true in which a digit has changed', async () => {
@@ -173,15 +174,36 @@ describe('a desk', () => {
     for (let number = 0; number < 3; number++) await desk.admit(hashOf(number), unanswered);
     await changeBooks((text) => text.replace(/("\d{4}-\d\d-\d\d"),3\]/, '$1,1]'));
     expect((await desk.usage()).minute.used).toBe((await desk.usage()).minute.limit);
-    expect(corrupt).toHaveLength(1);
+    expect(losses).toHaveLength(1);
   });
 
-  it('whose salt is damaged treats that as damaged books', async () => {
+  it.each<[string, (salt: Buffer) => Buffer | undefined]>([
+    ['is empty', () => Buffer.alloc(0)],
+    ['has one flipped byte', (salt) => Buffer.from(salt.map((byte, index) => (index === 7 ? byte ^ 1 : byte)))],
+    ['has lost its checksum', (salt) => salt.subarray(0, 32)],
+    ['is longer than it was', (salt) => Buffer.concat([salt, salt])],
+    ['is missing', () => undefined],
+  ])('whose salt %s does not silently forget what was spent', async (_, damaged) => {
     await (await open()).admit(hashOf(1), unanswered);
-    await writeFile(join(folder, 'ledger', 'salt'), '');
+    const path = join(folder, 'ledger', 'salt');
+    const salt = damaged(await readFile(path));
+    if (salt === undefined) await rm(path);
+    else await writeFile(path, salt);
     const desk = await open();
-    expect(corrupt).toHaveLength(1);
-    expect((await desk.admit(hashOf(1), unanswered)).kind).toBe('wait');
+    expect(losses).toEqual([expect.stringContaining(path)]);
+    expect(await desk.admit(hashOf(1), unanswered)).toEqual({ kind: 'wait', ms: MINUTE_MS });
+    await open();
+    expect(losses).toHaveLength(1);
+  });
+
+  it('whose salt is a folder says which', async () => {
+    await mkdir(join(folder, 'ledger', 'salt'), { recursive: true });
+    await expect(open()).rejects.toThrow(/ledger\/salt: cannot read: .*folder.*\[CACHE\]/);
+  });
+
+  it('in a new folder has lost nothing', async () => {
+    expect((await (await open()).admit(hashOf(1), unanswered)).kind).toBe('granted');
+    expect(losses).toEqual([]);
   });
 
   it('in a folder that cannot be used says so', async () => {

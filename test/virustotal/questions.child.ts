@@ -26,8 +26,8 @@ const desk = await openDesk({
   limits: { perMinute: 60_000, perDay: Number(perDay), perMonth: Infinity, reservePerDay: 0 },
   purpose: 'batch',
   clock: systemClock,
-  onCorrupt: (path) => {
-    throw new Error(path);
+  onLoss: (what) => {
+    throw new Error(what);
   },
 });
 const client = await openClient({ baseUrl, key, version: '0', timeoutMs: 5000, clock: systemClock });
