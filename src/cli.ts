@@ -86,7 +86,9 @@ async function main(): Promise<void> {
     clock: systemClock,
     signal: interruption.signal,
   };
-  const words = process.argv.slice(2);
+  // `npm start` alone shows what the program does; the bare command shows its help.
+  const isBareStart = process.argv.length === 2 && process.env['npm_lifecycle_event'] === 'start';
+  const words = isBareStart ? ['demo'] : process.argv.slice(2);
   let status: number;
   try {
     const check = plainCheck(words);
