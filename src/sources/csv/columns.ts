@@ -1,5 +1,5 @@
 import { PROCESS_CREATION, type SysmonEvent } from '../../event.js';
-import { FLAT } from '../json/dialects.js';
+import { FIELD_HOLDERS, FLAT } from '../json/dialects.js';
 import { fieldsOf } from '../json/event-data.js';
 import { idAt, isObject, type JsonObject, textAt } from '../json/members.js';
 import { isMessageTitle } from '../message.js';
@@ -71,6 +71,11 @@ const FIELD_COLUMNS: ReadonlySet<string> = new Set(fieldsOf(PROCESS_CREATION).ma
 
 /** Texts of hayabusa's details: fields that are parted by a broken bar. */
 const DETAILS_COLUMNS: ReadonlySet<string> = new Set(['details', 'extrafieldinfo', 'allfieldinfo']);
+
+/** Columns that are asked for by their exact names, by these in lower case. */
+const HOLDER_BY_LOWER_CASE: ReadonlyMap<string, string> = new Map(
+  [...FIELD_HOLDERS, 'EventRecordId'].map((name) => [name.toLowerCase(), name]),
+);
 
 /**
  * Reads the header of a log; undefined if it is not that of a log of events. `firstRow` tells Event Viewer's header, whose names are
@@ -160,6 +165,9 @@ function bareField(name: string): string {
 /** What a column becomes, given all names in lower case; undefined for names that mean something else in this log. */
 function memberOf(name: string, present: ReadonlySet<string>): string | undefined {
   const lower = name.toLowerCase();
+  // These two are told by their exact names, EvtxECmd spells it its own way.
+  if (lower === 'eventid' && present.has('payload')) return 'EventId';
+  if (lower === 'eventid' && present.has('ruletitle')) return 'EventID';
   if (lower === 'event id') return 'EventID';
   // Log Analytics' portal says in the name that the time is UTC.
   if (lower === 'timegenerated [utc]') return 'TimeGenerated';
@@ -167,7 +175,9 @@ function memberOf(name: string, present: ReadonlySet<string>): string | undefine
   if (lower === 'processid' && present.has('threadid') && !present.has('executionprocessid')) return undefined;
   // Splunk's names for where it got the event from.
   const isSplunk = present.has('_raw') || present.has('_time');
-  return isSplunk && (lower === 'source' || lower === 'sourcetype') ? undefined : name;
+  return isSplunk && (lower === 'source' || lower === 'sourcetype')
+    ? undefined
+    : (HOLDER_BY_LOWER_CASE.get(lower) ?? name);
 }
 
 function readCell(member: string, cell: string): unknown {

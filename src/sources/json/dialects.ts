@@ -265,6 +265,12 @@ export const TEXT_PATHS: readonly Path[] = paths(
 /** Names of containers that are looked for besides those in the paths above. */
 export const CONTAINERS = ['EventData', 'Data', 'StringInserts', 'Properties', 'eventdata'] as const;
 
+/** Members in which hayabusa and EvtxECmd keep fields, and Splunk whole events. */
+export const FIELD_HOLDERS: readonly string[] = (
+  'Details ExtraFieldInfo AllFieldInfo RuleTitle ExecutableInfo UserName Payload ' +
+  'PayloadData1 PayloadData2 PayloadData3 PayloadData4 PayloadData5 PayloadData6 _raw'
+).split(' ');
+
 /** The one event whose digest stands in `Hash`. */
 const FILE_STREAM_CREATED = 15;
 

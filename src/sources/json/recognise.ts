@@ -3,7 +3,16 @@ import type { FileHashes } from '../../hash.js';
 import { asSysmonEvent, readEventXml } from '../event-xml.js';
 import { parseMessage } from '../message.js';
 import { fileHashesOf } from '../record-view.js';
-import { CONTAINERS, DIALECTS, type Dialect, ENVELOPES, type Envelope, FLAT, TEXT_PATHS } from './dialects.js';
+import {
+  CONTAINERS,
+  DIALECTS,
+  type Dialect,
+  ENVELOPES,
+  type Envelope,
+  FIELD_HOLDERS,
+  FLAT,
+  TEXT_PATHS,
+} from './dialects.js';
 import { addField, allFields, type EventData, flatFields, parseEmbedded } from './event-data.js';
 import {
   idAt,
@@ -68,6 +77,7 @@ const NAME_BY_LOWER_CASE: ReadonlyMap<string, string> = new Map(
     ]),
     ...ENVELOPES.map(({ member }) => member),
     ...CONTAINERS,
+    ...FIELD_HOLDERS,
     ...allFields(),
   ]
     .reverse()

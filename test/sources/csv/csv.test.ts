@@ -188,6 +188,12 @@ describe('EvtxECmd', () => {
     }
   });
 
+  test('is read whatever the case of its column names', async () => {
+    const columns = Object.entries({ ...COLUMNS, Payload: payload });
+    const log = table(Object.fromEntries(columns.map(([name, cell]) => [name.toLowerCase(), cell])));
+    expect(await readOne(log)).toMatchObject({ eventId: 1, recordId: '88', data: new Map(FIELDS) });
+  });
+
   test('gives what its maps put into columns where there is no payload', async () => {
     const event = await readOne(table(COLUMNS));
     expect(Object.fromEntries(event?.data ?? [])).toMatchObject({
@@ -237,6 +243,14 @@ describe('hayabusa', () => {
     text,
     'CurrentDirectory: C:\\Tools\\ ¦ ParentImage: C:\\Windows\\explorer.exe',
   ];
+
+  test('is read whatever the case of its column names', async () => {
+    for (const header of [HEADER.map((name) => name.toLowerCase()), HEADER.map((name) => name.toUpperCase())]) {
+      const event = await readOne(csv([header, row('Proc Exec', 7)]));
+      expect(event?.data.get('Hashes')).toBe(HASHES);
+      expect(event?.data.get('ParentImage')).toBe('C:\\Windows\\explorer.exe');
+    }
+  });
 
   test.each([
     ['bars', ' ¦ '],
