@@ -85,6 +85,8 @@ const COUNT_FIELDS: ReadonlyMap<string, keyof EngineCounts> = new Map([
 
 // VirusTotal promises no attribute. One that is missing or of another type is left out; it never costs the rest of the answer.
 const optionalText = z.string().optional().catch(undefined);
+/** Null is how most engines say that they found nothing: an error for each would cost more than the rest of the answer. */
+const nullableText = z.string().nullish().catch(undefined);
 const optionalNumber = z.number().optional().catch(undefined);
 const texts = z
   .array(z.unknown())
@@ -104,7 +106,7 @@ const attributesSchema = z.object({
   md5: optionalText,
   last_analysis_stats: z.record(z.string(), z.unknown()).optional().catch(undefined),
   last_analysis_results: z
-    .record(z.string(), z.object({ engine_name: optionalText, category: optionalText, result: optionalText }).catch({}))
+    .record(z.string(), z.object({ engine_name: optionalText, category: optionalText, result: nullableText }).catch({}))
     .optional()
     .catch(undefined),
   popular_threat_classification: z
@@ -352,7 +354,7 @@ function readDetections({ last_analysis_results: results }: Attributes): Detecti
     .slice(0, MAX_DETECTIONS)
     .map(([name, { engine_name: engine, result }]) => ({
       engine: cut(engine ?? name),
-      ...optional('signature', shortText(result)),
+      ...optional('signature', shortText(result ?? undefined)),
     }));
 }
 
