@@ -7,9 +7,12 @@ import { isAlive, isOfThisHost, processIdentityFromJson, thisProcess } from '../
 import { storageError } from '../storage/storage-error.js';
 import { type Journal, journalLine } from './journal.js';
 
-/** When a journal is full: enough that folding it writes most shards just once, little enough to be read by every start. */
-const FULL_ANSWERS = 4_096;
-const FULL_BYTES = 8 * 1024 * 1024;
+/**
+ * When a journal is full: a fold writes all shards and takes some ten seconds of the disk however many answers there are, and at
+ * hundreds of answers a second it must not come too often; yet a start after a kill reads it whole.
+ */
+const FULL_ANSWERS = 16_384;
+const FULL_BYTES = 24 * 1024 * 1024;
 
 /** After what silence a journal is taken for abandoned whose writer cannot be watched, because it runs on another host. */
 const ABANDONED_AFTER_MS = 24 * 60 * 60 * 1000;
