@@ -121,7 +121,10 @@ export async function startStandIn(options: StandInOptions = {}): Promise<StandI
     return { minute: since(60_000), hour: since(3_600_000), day: within(10), month: within(7) };
   }
 
+  const isUnlimited = Object.values(limits).every((limit) => limit === Infinity);
+
   function isSpent(): boolean {
+    if (isUnlimited) return false;
     const { minute, day, month } = used();
     return minute >= limits.perMinute || day >= limits.perDay || month >= limits.perMonth;
   }
