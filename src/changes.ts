@@ -96,12 +96,16 @@ const MAX_UNREFRESHED = 30_000;
 
 const NEVER_SEEN: SeenRunning = { records: 0, hosts: 0, hostNames: [], images: [], users: [], logs: [] };
 
-/** A verdict that one engine may have changed: it stands until a second answer says the same. */
+/** A verdict that one engine alone puts into question: it stands until enough answers in a row say otherwise. */
 interface Unsettled {
   /** What stands. */
   readonly standing: JudgedAnswer;
-  /** What the last answer said instead. */
+  /** What the last answer said. */
   readonly said: JudgedAnswer;
+  /** So many answers in a row have said that instead of what stands; 0 where the last one agreed with it again. */
+  readonly inARow: number;
+  /** So many it takes: one more for each time that it came to nothing. */
+  readonly needed: number;
 }
 
 interface StoredChanges {
@@ -182,8 +186,9 @@ class LowdbChangeLog implements ChangeLog {
     await this.#change((stored) => {
       const unsettled = new Map(stored.unsettled);
       const decision = decide(unsettled.get(hash), was, is);
+      // Set anew at the end, so that the oldest go where there are too many.
       unsettled.delete(hash);
-      if (decision.kind === 'unsettled') unsettled.set(hash, { standing: decision.standing, said: is });
+      if (decision.kind !== 'changed' && decision.unsettled !== undefined) unsettled.set(hash, decision.unsettled);
       this.#unsettled = new Set(unsettled.keys());
       const settled = { ...stored, unsettled: new Map([...unsettled].slice(-MAX_UNSETTLED)) };
       if (decision.kind !== 'changed') return settled;
@@ -252,23 +257,34 @@ function withChange(changes: readonly VerdictChange[], change: VerdictChange): V
 }
 
 type Decision =
-  | { readonly kind: 'same' }
-  | { readonly kind: 'unsettled'; readonly standing: JudgedAnswer }
+  | { readonly kind: 'same'; readonly unsettled: Unsettled | undefined }
+  | { readonly kind: 'unsettled'; readonly unsettled: Unsettled }
   | { readonly kind: 'changed'; readonly standing: JudgedAnswer };
+
+const FIRST_NEEDED = 2;
+const MOST_NEEDED = 10;
 
 /**
  * Whether a new answer changes the verdict that stands. One engine alone does not change it at once: where the count of detections
- * has moved by exactly one since the verdict that stands, a second answer in a row has to say the same (0, 1, 0 or 5, 4, 5 around a
- * threshold is a flap of one engine; 0, 1, 1 is a change). Everything else changes it at once.
+ * has moved by exactly one since the verdict that stands, a second answer in a row has to say the same, and each time that it came to
+ * nothing one more (0, 1, 0 or 5, 4, 5 around a threshold is one engine that cannot decide; 0, 1, 1 is a change). Everything else changes
+ * it at once.
  */
 function decide(open: Unsettled | undefined, was: JudgedAnswer, is: JudgedAnswer): Decision {
-  const standing = open?.standing ?? was;
-  if (is.verdict === standing.verdict) return { kind: 'same' };
+  const { standing, inARow, needed } = open ?? { standing: was, inARow: 0, needed: FIRST_NEEDED };
+  if (is.verdict === standing.verdict) {
+    if (open === undefined) return { kind: 'same', unsettled: undefined };
+    const more = inARow > 0 ? Math.min(needed + 1, MOST_NEEDED) : needed;
+    return { kind: 'same', unsettled: { standing: is, said: is, inARow: 0, needed: more } };
+  }
   const isOneEngine = Math.abs((is.detections ?? 0) - (standing.detections ?? 0)) === 1;
   if (!isOneEngine) return { kind: 'changed', standing };
-  // The answer before this one, not this one noted a second time after a kill.
-  const isSecond = open !== undefined && open.said.verdict === is.verdict && was.askedAt >= open.said.askedAt;
-  return isSecond ? { kind: 'changed', standing } : { kind: 'unsettled', standing };
+  // An answer that is noted a second time, after a kill, is no second answer.
+  const isNext = open === undefined || was.askedAt >= open.said.askedAt;
+  const isAgain = open === undefined || inARow === 0 || open.said.verdict === is.verdict;
+  const count = isNext ? (isAgain ? inARow + 1 : 1) : inARow;
+  if (count >= needed) return { kind: 'changed', standing };
+  return { kind: 'unsettled', unsettled: { standing, said: is, inARow: count, needed } };
 }
 
 function judgeAnswer(lookup: Lookup, thresholds: Thresholds): JudgedAnswer {
@@ -344,7 +360,13 @@ export function seenToJson(seen: SeenRunning): object {
 function storedToJson({ changes, unsettled, unrefreshed }: StoredChanges): object {
   return {
     changes: changes.map(changeToJson),
-    unsettled: [...unsettled].map(([hash, { standing, said }]) => [hash, judgedToJson(standing), judgedToJson(said)]),
+    unsettled: [...unsettled].map(([hash, { standing, said, inARow, needed }]) => ({
+      hash,
+      standing: judgedToJson(standing),
+      said: judgedToJson(said),
+      in_a_row: inARow,
+      needed,
+    })),
     unrefreshed: [...unrefreshed],
   };
 }
@@ -362,12 +384,13 @@ function storedFromJson(json: unknown): StoredChanges | undefined {
   }
   const unsettled = new Map<string, Unsettled>();
   for (const value of json['unsettled']) {
-    if (!Array.isArray(value)) return undefined;
-    const [hash, standingJson, saidJson]: readonly unknown[] = value;
-    const standing = judgedFromJson(standingJson);
-    const said = judgedFromJson(saidJson);
+    if (!isObject(value)) return undefined;
+    const { hash, in_a_row: inARow, needed } = value;
+    const standing = judgedFromJson(value['standing']);
+    const said = judgedFromJson(value['said']);
     if (typeof hash !== 'string' || standing === undefined || said === undefined) return undefined;
-    unsettled.set(hash, { standing, said });
+    if (!isCount(inARow) || !isCount(needed)) return undefined;
+    unsettled.set(hash, { standing, said, inARow, needed });
   }
   return { changes, unsettled, unrefreshed: new Set(textsFromJson(json['unrefreshed'])) };
 }

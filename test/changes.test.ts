@@ -128,7 +128,10 @@ describe('one engine', () => {
     [[0, 1, 0, 1, 0, 1], []],
     [[5, 4, 5], []],
     [[4, 5, 4, 5], []],
+    [[4, 5, 4, 5, 5, 4, 5, 5, 5], []],
     [[0, 1, 1], ['undetected to suspicious']],
+    [[0, 1, 0, 1, 1, 1], ['undetected to suspicious']],
+    [[0, 1, 0, 7], ['undetected to malicious']],
     [[4, 5, 5], ['suspicious to malicious']],
     [[4, 5, 6], ['suspicious to malicious']],
     [[0, 1, 2], ['undetected to suspicious']],
@@ -145,7 +148,7 @@ describe('one engine', () => {
   });
 
   it('raises no alarm while it flaps, and one when the verdict has changed', async () => {
-    await answerDaily(4, 5, 4, 5, 5);
+    await answerDaily(4, 5, 4, 5, 5, 5);
     expect(malicious).toHaveLength(1);
     expect(malicious[0]?.before).toMatchObject({ verdict: 'suspicious', detections: 4 });
   });

@@ -189,33 +189,57 @@ export interface RiskBasis {
 /** Surroundings in which no rule of the ranking that compares with other files applies. */
 const ALONE = { hosts: 0, hostsAtPlace: 0, filesAtPath: 0, daysWaited: 0 } as const;
 
+/** What speaks for asking again, in points; docs/ranking.md explains them. */
+export const RISK_POINTS = {
+  /** Few engines detect it: they disagree, which does not last. */
+  few_detections: 40,
+  /** VirusTotal knew it and had not analysed it yet. */
+  pending: 30,
+  /** It was detected once and no longer is. */
+  once_detected: 25,
+  /** It is malicious already. */
+  malicious: 15,
+  /** VirusTotal did not know it. */
+  unknown: 10,
+  /** It last ran within 7 days, or within 30. */
+  ran_this_week: 20,
+  ran_this_month: 10,
+  /** A catalogue of known files has it, and no striking rule of the ranking applies. */
+  catalogued: -30,
+} as const;
+
+/** The score of the ranking counts within these bounds. */
+const MIN_SCORE = -20;
+const MAX_SCORE = 60;
+
 /**
- * How much depends on asking again about a file whose answer is past its lifetime; docs/ranking.md explains it:
- * - what was said last: 40 where few engines detect it (they disagree, which does not last), 30 where VirusTotal had not analysed it yet,
- *   25 where it was detected once and no longer is, 15 where it is malicious already, 10 where it was unknown;
- * - the score of the ranking, between -20 and 60; 30 less where a catalogue of known files has it and no striking rule applies;
- * - when it last ran: 20 within 7 days, 10 within 30;
- * - 1 for each day past its lifetime, without end, so that no answer waits for ever.
+ * How much depends on asking again about a file whose answer is past its lifetime: the points that apply, the score of the ranking, and
+ * one point for each day past its lifetime, without end, so that no answer waits for ever.
  */
 export function riskOf(basis: RiskBasis): number {
   const { lookup, evidence, isCatalogued, lifetimes, now } = basis;
   const { score, isStriking } = scoreFile(evidence, ALONE);
   const overdueMs = now.getTime() - lookup.askedAt.getTime() - lifetimeMs(lookup, lifetimes);
-  const idleMs =
-    evidence.lastSeen === undefined ? Number.POSITIVE_INFINITY : now.getTime() - evidence.lastSeen.getTime();
   return (
     pointsOfAnswer(basis) +
-    Math.max(-20, Math.min(60, score)) -
-    (isCatalogued && !isStriking ? 30 : 0) +
-    (idleMs <= 7 * DAY_MS ? 20 : idleMs <= 30 * DAY_MS ? 10 : 0) +
+    pointsOfRunning(evidence, now) +
+    Math.max(MIN_SCORE, Math.min(MAX_SCORE, score)) +
+    (isCatalogued && !isStriking ? RISK_POINTS.catalogued : 0) +
     Math.floor(Math.max(0, overdueMs) / DAY_MS)
   );
 }
 
 function pointsOfAnswer({ lookup, wasDetected, thresholds }: RiskBasis): number {
   const { verdict, reason } = judge(lookup, thresholds);
-  if (verdict === 'suspicious') return 40;
-  if (verdict === 'unknown') return reason === 'pending' ? 30 : 10;
-  if (verdict === 'malicious') return 15;
-  return wasDetected ? 25 : 0;
+  if (verdict === 'suspicious') return RISK_POINTS.few_detections;
+  if (verdict === 'unknown') return reason === 'pending' ? RISK_POINTS.pending : RISK_POINTS.unknown;
+  if (verdict === 'malicious') return RISK_POINTS.malicious;
+  return wasDetected ? RISK_POINTS.once_detected : 0;
+}
+
+function pointsOfRunning({ lastSeen }: FileEvidence, now: Date): number {
+  if (lastSeen === undefined) return 0;
+  const idleMs = now.getTime() - lastSeen.getTime();
+  if (idleMs <= 7 * DAY_MS) return RISK_POINTS.ran_this_week;
+  return idleMs <= 30 * DAY_MS ? RISK_POINTS.ran_this_month : 0;
 }
