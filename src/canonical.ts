@@ -8,8 +8,9 @@ import type { SysmonEvent } from './event.js';
  */
 export function writeCanonicalBody(event: SysmonEvent, out: ByteWriter): void {
   let body = `{"EventID":${event.eventId}`;
-  // A record id has 64 bits; its digits are copied, since a JavaScript number would round them.
-  if (event.recordId !== undefined && /^\d{1,20}$/.test(event.recordId)) body += `,"EventRecordID":${event.recordId}`;
+  // A record id has 64 bits; its digits are copied, since a JavaScript number would round them. JSON allows no zeros before them.
+  const recordId = /^0*(\d{1,20})$/.exec(event.recordId ?? '')?.[1];
+  if (recordId !== undefined) body += `,"EventRecordID":${recordId}`;
   if (event.provider !== undefined) body += `,"Provider":${JSON.stringify(event.provider)}`;
   if (event.channel !== undefined) body += `,"Channel":${JSON.stringify(event.channel)}`;
   if (event.computer !== undefined) body += `,"Computer":${JSON.stringify(event.computer)}`;

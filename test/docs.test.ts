@@ -30,6 +30,23 @@ describe('the README', () => {
     expect(missing).toEqual([]);
   });
 
+  it('promises no option that a command does not have', () => {
+    const rows = [...readme.matchAll(/^\| `([a-z]+)[ `…].*$/gm)].filter(([, command = '']) =>
+      COMMANDS.includes(command),
+    );
+    expect(rows.length).toBeGreaterThan(5);
+    const unknown = rows.flatMap(([row, command = '']) => {
+      const text =
+        command === 'cache'
+          ? ['stats', 'get', 'prune', 'export', 'import'].map((part) => help('cache', part)).join()
+          : help(command);
+      return [...row.matchAll(/`(--[a-z][a-z-]+)/g)]
+        .map(([, option = '']) => option)
+        .filter((option) => !text.includes(option));
+    });
+    expect(unknown).toEqual([]);
+  });
+
   it('names every setting, and .env.example has them all with the same defaults', () => {
     const settings = new Set(
       [

@@ -74,6 +74,10 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
       'how records are written: jsonl (as found) or ecs (Elastic Common Schema); jsonl without',
     )
     .option('--all-events', 'write all other records too, as they are and without a verdict')
+    .option(
+      '--in-place',
+      'write verdicts into the logs themselves, JSON lines only; the originals stay beside them as .orig',
+    )
     .option('--rejects <file>', 'write records that could not be read to this file, as JSON lines')
     .option('--max-rejects <n>', 'fail (exit 3) if more records than this could not be read', wholeNumber)
     .addOption(failOn())

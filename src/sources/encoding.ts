@@ -38,8 +38,9 @@ async function startDecoding(reader: PeekableReader): Promise<ByteReader> {
   return encoding === 'utf-8' ? reader : utf16Reader(reader, encoding === 'utf-16be');
 }
 
-/** The encoding of a text that starts with these bytes. */
-export function detectEncoding(head: Buffer): Detection {
+/** The encoding of a text that starts with these bytes; the first few decide. */
+export function detectEncoding(start: Buffer): Detection {
+  const head = start.subarray(0, HEAD_BYTES);
   if (head[0] === 0xef && head[1] === 0xbb && head[2] === 0xbf) return { encoding: 'utf-8', markBytes: 3 };
   if (head[0] === 0xff && head[1] === 0xfe) return { encoding: 'utf-16le', markBytes: 2 };
   if (head[0] === 0xfe && head[1] === 0xff) return { encoding: 'utf-16be', markBytes: 2 };

@@ -130,6 +130,7 @@ describe('enrich --in-place', () => {
   it.each([
     ['an archive', gzipSync(LINES.join('')), /gzip/],
     ['another encoding', Buffer.from(LINES.join(''), 'utf16le'), /utf-16le/],
+    ['another encoding without its mark', Buffer.from(creation(BAD.sha1, ',"x":"日本"'), 'utf16le'), /utf-16le/],
     ['another format', Buffer.from("<Event xmlns='x'><System><EventID>1</EventID></System></Event>"), /event XML/],
     ['an object that spans lines', Buffer.from(creation(BAD.sha1, ',\n"a":1')), /line of its own/],
     ['two objects on one line', Buffer.from(`${creation(BAD.sha1)} ${OTHER}`), /line of its own/],
