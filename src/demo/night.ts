@@ -462,7 +462,7 @@ function pick<T>(choices: readonly T[], random: () => number): T {
 }
 
 /** A small generator of numbers in [0, 1) (mulberry32), so that the demo is the same every time. */
-function seededRandom(seed: number): () => number {
+export function seededRandom(seed: number): () => number {
   let state = seed;
   return () => {
     state = (state + 0x6d2b79f5) | 0;

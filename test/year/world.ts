@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { NightEvent } from '../../src/demo/night.js';
+import { type NightEvent, seededRandom } from '../../src/demo/night.js';
 import type { Lookup } from '../../src/lookup.js';
 
 const DAY_MS = 86_400_000;
@@ -42,7 +42,7 @@ export class World {
 
   constructor(startMs: number, seed: number) {
     this.#startMs = startMs;
-    this.#random = randomOf(seed);
+    this.#random = seededRandom(seed);
   }
 
   /** The process creations of a night: each new file on one to three hosts, and as many files again that ran before. */
@@ -174,15 +174,4 @@ export function isFlapDay(hash: string, atMs: number): boolean {
 /** When a turncoat is malicious for good: half a day after its first detections. */
 export function maliciousSinceMs({ turnsAtMs }: WorldFile): number {
   return turnsAtMs + DAY_MS / 2;
-}
-
-/** Numbers from 0 to 1 (mulberry32), the same for the same seed. */
-function randomOf(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }
