@@ -43,6 +43,16 @@ function die(message: string): never {
   process.exit(EXIT.failed);
 }
 
+/**
+ * Collects garbage sooner than V8 does by itself. A night's logs leave much of it and little to keep, and on a machine with much
+ * memory V8 lets it grow to several times that; the processor time stays the same.
+ */
+async function keepHeapSmall(): Promise<void> {
+  const { setFlagsFromString } = await import('node:v8');
+  setFlagsFromString('--semi-space-growth-factor=1');
+  setFlagsFromString('--heap-growing-percent=40');
+}
+
 async function main(): Promise<void> {
   const interruption = new AbortController();
   let signalStatus: number | undefined;
@@ -96,6 +106,7 @@ async function main(): Promise<void> {
       const { runCheck } = await import('./commands/check.js');
       status = await runCheck(shell, check.what, check.options);
     } else {
+      await keepHeapSmall();
       const { runProgram } = await import('./commands/program.js');
       status = await runProgram(shell, words, async () => {
         const { jsonRunLog } = await import('./run-log.js');
