@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { BigIntStats } from 'node:fs';
 import { access, chmod, chown, copyFile, type FileHandle, link, open, rename, stat } from 'node:fs/promises';
-import { StorageError, systemCodeOf } from '../errors.js';
+import { messageOf, StorageError, systemCodeOf } from '../errors.js';
 import { ORIGINAL_ENDING } from '../log-paths.js';
 import { type OutputFile, outputFile } from './enriched-file.js';
 
@@ -12,10 +12,12 @@ const BLOCK_BYTES = 256 * 1024;
  * Opens a log to be replaced by what is written, with its mode and owner. It is left as it is where what is written is the same bytes.
  * `original` says whether the log is to stay beside it under its name and `.orig`, or already does, since the log at hand was written by
  * this program. To be opened before the log is read: a log that changes from then on is not replaced.
- * Rejects with the system's error where there is no such log, later with StorageError OUTPUT.
+ * Rejects with StorageError OUTPUT, at once where there is no such log.
  */
 export async function inPlaceFile(path: string, original: 'to be kept' | 'is kept'): Promise<OutputFile> {
-  const before = await stat(path, { bigint: true });
+  const before = await stat(path, { bigint: true }).catch((error: unknown) => {
+    throw new StorageError('OUTPUT', `${path}: cannot be replaced (${messageOf(error)})`, { cause: error });
+  });
   return outputFile(path, async (temporaryPath) => {
     if (!isUntouched(before, await stat(path, { bigint: true }))) {
       throw new StorageError(

@@ -66,6 +66,10 @@ describe('a log that is written in place', () => {
     expect(contents()).toEqual({ 'log.jsonl': 'later', 'log.jsonl.orig': 'before' });
   });
 
+  it('is an output that cannot be written where it is gone', async () => {
+    await expect(inPlaceFile(join(folder, 'gone'), 'is kept')).rejects.toThrow(/cannot be replaced.*\[OUTPUT\]/);
+  });
+
   it('is not replaced where it was written to meanwhile, and nothing is left behind', async () => {
     const file = await inPlaceFile(path, 'to be kept');
     await file.write(Buffer.from('after'));
