@@ -82,6 +82,29 @@ describe('settings', () => {
     },
   );
 
+  it('take “auto” for a limit, which is a public key’s until VirusTotal has told its own', () => {
+    const { limits, autoLimits } = loadConfig({ VT_REQUESTS_PER_DAY: 'auto' }, undefined, at);
+    expect(limits.perDay).toBe(500);
+    expect([...autoLimits]).toEqual(['perDay']);
+  });
+
+  it.each(['http://hooks.example/x', 'ftp://hooks.example/', 'https://me:pass@hooks.example/', 'no url'])(
+    'refuse %s for ALERT_URL, which may hold a token, without showing it',
+    (url) => {
+      const refused = (): unknown => loadConfig({ ALERT_URL: url }, undefined, at);
+      expect(refused).toThrow('ALERT_URL');
+      expect(refused).not.toThrow(url);
+    },
+  );
+
+  it('take https, or plain http to this machine, for ALERT_URL, and show it nowhere', () => {
+    for (const url of ['https://hooks.example/services/T0/B0/token?x=1', 'http://127.0.0.1:8080/hook']) {
+      const { alertUrl } = loadConfig({ ALERT_URL: url }, undefined, at);
+      expect(alertUrl?.reveal()).toBe(url);
+      expect(JSON.stringify({ alertUrl })).not.toContain(url);
+    }
+  });
+
   it('take “unlimited” for a limit', () => {
     expect(loadConfig({ VT_REQUESTS_PER_DAY: 'unlimited' }, undefined, at).limits.perDay).toBe(
       Number.POSITIVE_INFINITY,

@@ -21,7 +21,6 @@ import { readDoNotAsk } from '../do-not-ask.js';
 import { describeReject, EnrichmentError, UsageError } from '../errors.js';
 import { HASH_BEARING_EVENTS, PROCESS_CREATION } from '../event.js';
 import { ENRICHED_ENDING, findLogs, type LogFile, refuseLoss } from '../log-paths.js';
-import { type RecheckOutcome, recheck } from '../pipeline/recheck.js';
 import { enrich } from '../pipeline.js';
 import type { ReportFormat } from '../reports/index.js';
 import { beginRun, type OpenRun, type RunEnd } from '../runs.js';
@@ -30,14 +29,7 @@ import { NATIVE_FORM, RECORD_FORMS } from '../sinks/record-form.js';
 import { streamByteReader } from '../sources/byte-reader.js';
 import type { RunFailure, Summary } from '../summary.js';
 import { describePlan, planOf } from './plan.js';
-import {
-  changedVerdicts,
-  deliverAlerts,
-  describeChanges,
-  describeRecheck,
-  recheckJson,
-  tellingOfRecheck,
-} from './recheck.js';
+import { changedVerdicts, describeChanges, describeRecheck, followUp, recheckJson } from './recheck.js';
 import { describeSummary, loudnessOf, RunOutput } from './run-output.js';
 import {
   type CommonOptions,
@@ -214,32 +206,26 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
     if (plan !== undefined && !options.json) await print(shell.stdout, describePlan(plan));
 
     // All of tonight is done and told; what follows may take as long as the quota lasts.
-    const alerts = { delivered: 0, waiting: 0 };
-    const deliver = async (): Promise<void> => {
-      const { counts, failures: undelivered } = await deliverAlerts(watch, output);
-      alerts.delivered += counts.delivered;
-      alerts.waiting = counts.waiting;
-      failures.push(...undelivered);
-    };
-    let rechecked: RecheckOutcome | undefined;
-    if (!options.dryRun) {
-      await deliver();
-      const isWanted = options.recheck !== false && !shell.signal.aborted;
-      if (questioner !== undefined && questioner.failure === undefined && isWanted) {
-        const left = options.maxLookups === undefined ? undefined : Math.max(0, options.maxLookups - questions.length);
-        rechecked = await recheck({
-          ...about,
-          questioner,
-          ...(left === undefined ? {} : { maxLookups: left }),
-          observer: tellingOfRecheck(output),
-        });
-        output.end();
-        failures.push(...rechecked.failures);
-        if (rechecked.answered > 0) {
-          await deliver();
-          if (!options.json && !options.quiet) await print(shell.stderr, describeRecheck(rechecked));
-        }
-      }
+    const mayRecheck = !options.dryRun && options.recheck !== false && questioner?.failure === undefined;
+    const { alerts, rechecked } = await followUp({
+      watch,
+      output,
+      failures,
+      isDryRun: options.dryRun ?? false,
+      signal: shell.signal,
+      job:
+        questioner === undefined || !mayRecheck
+          ? undefined
+          : {
+              ...about,
+              questioner,
+              ...(options.maxLookups === undefined
+                ? {}
+                : { maxLookups: Math.max(0, options.maxLookups - questions.length) }),
+            },
+    });
+    if (rechecked !== undefined && rechecked.answered > 0 && !options.json && !options.quiet) {
+      await print(shell.stderr, describeRecheck(rechecked));
     }
     const { changes } = watch.changes;
     if (options.json) {

@@ -83,7 +83,7 @@ export async function runRecheck(shell: Shell, options: RecheckOptions): Promise
       observer: tellingOfRecheck(output),
     });
     output.end();
-    const told = await deliverAlerts(watch, output);
+    const told = shell.signal.aborted ? NOTHING_TOLD : await deliverAlerts(watch, output);
     const failures = [...outcome.failures, ...told.failures];
     if (options.json) {
       const printed = {
@@ -122,8 +122,40 @@ export async function runRecheck(shell: Shell, options: RecheckOptions): Promise
   }
 }
 
+/**
+ * What follows when a night is done: its alerts, then old answers with what is left of the quota, then the alerts these lead to.
+ * Without a `job` nothing is asked again. Adds to `failures`. Once interrupted, the rest is left for the next run.
+ */
+export async function followUp(night: {
+  readonly watch: VerdictWatch;
+  readonly output: RunOutput;
+  readonly failures: RunFailure[];
+  readonly isDryRun: boolean;
+  readonly signal: AbortSignal;
+  readonly job: RecheckJob | undefined;
+}): Promise<{ readonly alerts: AlertCounts; readonly rechecked: RecheckOutcome | undefined }> {
+  const { watch, output, failures, isDryRun, signal, job } = night;
+  const first = isDryRun || signal.aborted ? NOTHING_TOLD : await deliverAlerts(watch, output);
+  failures.push(...first.failures);
+  if (job === undefined || signal.aborted) return { alerts: first.counts, rechecked: undefined };
+  const rechecked = await recheck({ ...job, observer: tellingOfRecheck(output) });
+  output.end();
+  failures.push(...rechecked.failures);
+  if (rechecked.answered === 0 || signal.aborted) return { alerts: first.counts, rechecked };
+  const second = await deliverAlerts(watch, output);
+  failures.push(...second.failures);
+  const delivered = first.counts.delivered + second.counts.delivered;
+  return { alerts: { delivered, waiting: second.counts.waiting }, rechecked };
+}
+
+/** Alerts that left in this run, and those that still have to. */
+interface AlertCounts {
+  readonly delivered: number;
+  readonly waiting: number;
+}
+
 /** The observer of a recheck: as of any run, but it says what is being asked. */
-export function tellingOfRecheck(output: RunOutput): NonNullable<RecheckJob['observer']> {
+function tellingOfRecheck(output: RunOutput): NonNullable<RecheckJob['observer']> {
   return {
     onAskingStart: (questions) => {
       output.say(
@@ -139,14 +171,13 @@ export function tellingOfRecheck(output: RunOutput): NonNullable<RecheckJob['obs
   };
 }
 
+const NOTHING_TOLD = { counts: { delivered: 0, waiting: 0 }, failures: [] } as const;
+
 /** Delivers the alerts that wait. One that cannot be delivered is a failure of the run, and is kept for the next one. */
-export async function deliverAlerts(
+async function deliverAlerts(
   { alerts }: VerdictWatch,
   output: RunOutput,
-): Promise<{
-  readonly counts: { readonly delivered: number; readonly waiting: number };
-  readonly failures: RunFailure[];
-}> {
+): Promise<{ readonly counts: AlertCounts; readonly failures: readonly RunFailure[] }> {
   const { delivered, waiting, failures: messages } = await alerts.deliver();
   const failures = messages.map((message): RunFailure => ({ code: 'ALERT', message: `${message} [ALERT]` }));
   for (const failure of failures) output.onFailure(failure);

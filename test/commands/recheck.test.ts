@@ -181,7 +181,7 @@ describe('recheck', () => {
   it('raises no alarm for one engine that comes and goes', async () => {
     await enriched('logs', { ALERT_URL: alertUrl() });
     posted = [];
-    for (const detections of [1, 0, 1]) {
+    for (const detections of [1, 0, 1, 1]) {
       clock.advance(40 * DAY_MS);
       standIn.learn(judged({ [turncoat]: detections }));
       expect((await rechecked({ ALERT_URL: alertUrl() })).changes).toEqual([]);
