@@ -178,6 +178,19 @@ describe('recheck', () => {
     expect(await rechecked(env)).toMatchObject({ answered: 0, quota: { resumes_at: expect.any(String) } });
   });
 
+  it('asks the riskiest first', async () => {
+    // One lifetime for all: what VirusTotal did not know would be long overdue by now.
+    const env = { TTL_NOT_FOUND: '30d' };
+    await enriched('logs', env);
+    clock.advance(40 * DAY_MS);
+    const asked = standIn.requests.length;
+    await rechecked(env, { maxLookups: 3 });
+    const first = standIn.requests.slice(asked).map(({ hash }) => hash);
+    const malicious = night.files.filter(({ detections }) => detections >= 5).map(({ sha1 }) => sha1);
+    expect(malicious).toHaveLength(2);
+    expect(first).toEqual(expect.arrayContaining(malicious));
+  });
+
   it('raises no alarm for one engine that comes and goes', async () => {
     await enriched('logs', { ALERT_URL: alertUrl() });
     posted = [];
