@@ -1,10 +1,9 @@
 #!/usr/bin/env node
 import process from 'node:process';
-import type { Writable } from 'node:stream';
+import { Writable } from 'node:stream';
 import { systemClock } from './clock.js';
 import { describeError, EXIT, type Shell } from './commands/shell.js';
-import { messageOf, systemCodeOf } from './errors.js';
-import { escapeControls } from './terminal.js';
+import { messageOf, StorageError, systemCodeOf } from './errors.js';
 
 const PLAIN_FLAGS: ReadonlyMap<string, 'json' | 'offline' | 'quiet'> = new Map([
   ['--json', 'json'],
@@ -35,12 +34,45 @@ function plainCheck(
   return what.length === 0 ? undefined : { what, options };
 }
 
-/** How long clean-up may take once nobody reads on. */
-const PIPE_GRACE_MS = 5_000;
+/** How long clean-up may take after a defect, and where nobody reads on. */
+const CLEAN_UP_MS = 5_000;
 
-function die(message: string): never {
-  process.stderr.write(`sysmon-vt: ${escapeControls(message)}\n`);
-  process.exit(EXIT.failed);
+/**
+ * An output of this process as commands see it. Once it has failed, `onFailure` is told once and the rest is dropped: every write ends,
+ * and nothing stands behind a gap.
+ */
+function droppingOutput(output: Writable, onFailure: (error: Error) => void): Writable {
+  let hasFailed = false;
+  // Each write tells its own error; the event would end the process.
+  output.on('error', () => undefined);
+  return new Writable({
+    decodeStrings: false,
+    write: (chunk, encoding, done) => {
+      if (hasFailed) {
+        done();
+        return;
+      }
+      output.write(chunk, encoding, (error) => {
+        if (error && !hasFailed) {
+          hasFailed = true;
+          onFailure(error);
+        }
+        done();
+      });
+    },
+  });
+}
+
+/** Standard input, which ends early once the run is interrupted. Made when it is read: that takes longer than a look into the cache. */
+async function* standardInput(signal: AbortSignal): AsyncGenerator<Buffer> {
+  if (signal.aborted) return;
+  const { stdin } = process;
+  signal.addEventListener('abort', () => stdin.destroy());
+  try {
+    for await (const chunk of stdin) yield chunk;
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
 }
 
 /**
@@ -68,25 +100,35 @@ async function main(): Promise<void> {
       interruption.abort();
     });
   }
-  let isPipeBroken = false;
-  process.stdout.on('error', (error) => {
-    if (systemCodeOf(error) !== 'EPIPE') die(`standard output cannot be written (${messageOf(error)})`);
-    // A reader that has seen enough (`| head`) is no failure. What was opened is cleaned up first, but nobody waits for long.
-    isPipeBroken = true;
+  /** Ends what goes on, so that it cleans up, but waits for that no longer than it should take. */
+  const stop = (): void => {
     interruption.abort();
-    setTimeout(() => process.exit(EXIT.done), PIPE_GRACE_MS).unref();
+    setTimeout(() => process.exit(), CLEAN_UP_MS).unref();
+  };
+  let hasFailed = false;
+  const fail = (error: unknown): void => {
+    hasFailed = true;
+    process.exitCode = EXIT.failed;
+    shell.stderr.write(`${describeError(error).text}\n`);
+  };
+  // Status 1 says that something was found: a defect must not end in it.
+  process.on('uncaughtException', (error) => {
+    fail(error);
+    stop();
   });
-  // Status 1 means that something was found, so a defect must not end in it.
-  process.on('uncaughtException', (error) => die(`unexpected failure; please report it: ${messageOf(error)}`));
+  const stdout = droppingOutput(process.stdout, (error) => {
+    // A reader that has seen enough (`| head`) is no failure.
+    if (systemCodeOf(error) === 'EPIPE') stop();
+    else fail(new StorageError('OUTPUT', `standard output cannot be written (${messageOf(error)})`));
+  });
+  // Nobody is left to be told of a stderr that fails.
+  const stderr = droppingOutput(process.stderr, () => undefined);
   let runLog: Writable | undefined;
   const shell: Shell = {
-    // Made when it is read: most runs never do, and it costs more than a look into the cache.
-    get stdin() {
-      return process.stdin;
-    },
-    stdout: process.stdout,
+    stdin: standardInput(interruption.signal),
+    stdout,
     get stderr() {
-      return runLog ?? process.stderr;
+      return runLog ?? stderr;
     },
     env: process.env,
     isStdoutTerminal: process.stdout.isTTY,
@@ -110,16 +152,19 @@ async function main(): Promise<void> {
       const { runProgram } = await import('./commands/program.js');
       status = await runProgram(shell, words, async () => {
         const { jsonRunLog } = await import('./run-log.js');
-        runLog = jsonRunLog(process.stderr, systemClock);
+        runLog = jsonRunLog(stderr, systemClock);
       });
     }
   } catch (error) {
     const { status: described, text } = describeError(error);
-    status = described;
-    shell.stderr.write(`${text}\n`);
+    const isInterruption = interruption.signal.aborted && error === interruption.signal.reason;
+    status = isInterruption ? EXIT.done : described;
+    if (!isInterruption) shell.stderr.write(`${text}\n`);
   }
+  // What an output does with the last of it decides on the status too.
+  await new Promise<void>((resolve) => stdout.end(resolve));
   runLog?.end();
-  process.exitCode = isPipeBroken ? EXIT.done : (signalStatus ?? status);
+  process.exitCode = hasFailed ? EXIT.failed : (signalStatus ?? status);
 }
 
 await main();

@@ -50,6 +50,7 @@ export async function runCheck(shell: Shell, what: readonly string[], options: C
   }
   for (const warning of config.warnings) warn(shell, options, warning);
   const subjects = await readSubjects(shell, what);
+  if (shell.signal.aborted) return EXIT.failed;
 
   const cache = await openConfiguredCache(config, (report) => warn(shell, options, report));
   try {
@@ -146,7 +147,8 @@ async function readSubjects(shell: Shell, what: readonly string[]): Promise<Subj
       subjects.push(await readSubject(given, true));
     }
   }
-  if (subjects.length === 0) throw new UsageError('BAD_USAGE', 'standard input holds nothing to check');
+  if (subjects.length === 0 && !shell.signal.aborted)
+    throw new UsageError('BAD_USAGE', 'standard input holds nothing to check');
   return subjects;
 }
 

@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { escapeControls } from '../terminal.js';
 import { EXIT, type ExitStatus, type Shell } from './shell.js';
 
 const packageJson: { readonly version: string } = createRequire(import.meta.url)('../../package.json');
@@ -36,7 +37,10 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
     .description('VirusTotal verdicts next to the process creations of Sysmon logs')
     .version(packageJson.version)
     .exitOverride()
-    .configureOutput({ writeOut: (text) => shell.stdout.write(text), writeErr: (text) => shell.stderr.write(text) })
+    .configureOutput({
+      writeOut: (text) => shell.stdout.write(text),
+      writeErr: (text) => shell.stderr.write(escapeLines(text)),
+    })
     .showHelpAfterError('(--help shows what there is)');
 
   const command = (usage: string, description: string, examples: readonly string[]): Command =>
@@ -187,6 +191,11 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
     .action(async (options) => onStatus(await (await import('./demo.js')).runDemo(shell, options)));
 
   return program;
+}
+
+/** What commander says of a wrong command line quotes it. */
+function escapeLines(text: string): string {
+  return text.split('\n').map(escapeControls).join('\n');
 }
 
 function logFormat(): Option {

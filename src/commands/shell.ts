@@ -1,4 +1,4 @@
-import type { Readable, Writable } from 'node:stream';
+import type { Writable } from 'node:stream';
 import type { Clock } from '../clock.js';
 import { EnrichmentError, messageOf, UsageError } from '../errors.js';
 import type { Summary } from '../summary.js';
@@ -6,7 +6,8 @@ import { escapeControls, type Palette, palette } from '../terminal.js';
 
 /** The process as commands see it; only `cli.ts` knows the real one. */
 export interface Shell {
-  readonly stdin: Readable;
+  /** Ends early once `signal` has aborted. */
+  readonly stdin: AsyncIterable<Buffer>;
   readonly stdout: Writable;
   readonly stderr: Writable;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -64,8 +65,6 @@ export function isConditionMet(
 
 /** Writes to an output and waits where it cannot keep up. */
 export async function print(output: Writable, text: string | Uint8Array): Promise<void> {
-  // Nobody reads on; what to make of that is decided where the output is owned.
-  if (output.errored !== null) return;
   if (output.write(text)) return;
   await new Promise<void>((resolve) => {
     const finish = (): void => {
@@ -86,12 +85,16 @@ export function paletteFor(shell: Shell, output: 'stdout' | 'stderr'): Palette {
   return palette(isTerminal && (shell.env['NO_COLOR'] ?? '') === '');
 }
 
-/** The status and the line for people that an error deserves; anything but our own errors is a defect and keeps its stack. */
+/**
+ * The status and the text for people that an error deserves: one line, and below it where it came from for anything but our own errors,
+ * since that is a defect. Nothing in it can steer a terminal.
+ */
 export function describeError(error: unknown): { readonly status: ExitStatus; readonly text: string } {
-  if (error instanceof UsageError)
-    return { status: EXIT.badUsage, text: `sysmon-vt: ${escapeControls(error.message)}` };
-  if (error instanceof EnrichmentError)
-    return { status: EXIT.failed, text: `sysmon-vt: ${escapeControls(error.message)}` };
-  const stack = error instanceof Error && error.stack !== undefined ? error.stack : messageOf(error);
-  return { status: EXIT.failed, text: `sysmon-vt: unexpected failure; please report it\n${stack}` };
+  const message = `sysmon-vt: ${escapeControls(messageOf(error))}`;
+  if (error instanceof UsageError) return { status: EXIT.badUsage, text: message };
+  if (error instanceof EnrichmentError) return { status: EXIT.failed, text: message };
+  const stack = error instanceof Error ? (error.stack ?? '') : '';
+  const places = stack.split('\n').filter((line) => /^ +at /.test(line));
+  const text = [`${message} (unexpected failure; please report it)`, ...places.map(escapeControls)].join('\n');
+  return { status: EXIT.failed, text };
 }
