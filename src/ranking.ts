@@ -488,16 +488,13 @@ export const RANKING_RULES: readonly Rule[] = [
 /** Waiting raises a score by one point a day, and by no more than that in all: see `rankFiles` for why nothing starves. */
 const MAX_WAITING_POINTS = 14;
 
+/** Each rule as a reason. Files share them, since a first night ranks a hundred thousand. */
+const REASONS: readonly RankingReason[] = RANKING_RULES.map(({ name, weight, text }) => ({ name, weight, text }));
+
 /** Scores one file. Pure: the same evidence and surroundings give the same score and reasons. */
 export function scoreFile(evidence: FileEvidence, surroundings: Surroundings): Score {
   const traits = traitsOf(evidence, surroundings);
-  const reasons: RankingReason[] = RANKING_RULES.filter((rule) => rule.applies(traits)).map(
-    ({ name, weight, text }) => ({
-      name,
-      weight,
-      text,
-    }),
-  );
+  const reasons = REASONS.filter((_reason, index) => RANKING_RULES[index]?.applies(traits));
   const waitingPoints = Math.min(MAX_WAITING_POINTS, Math.floor(Math.max(0, surroundings.daysWaited)));
   if (waitingPoints > 0) reasons.push({ name: 'waited', weight: waitingPoints, text: 'has waited for days' });
   reasons.sort((a, b) => Math.abs(b.weight) - Math.abs(a.weight));
@@ -538,70 +535,103 @@ const PLACES_PER_PATIENT_FILE = 5;
  */
 export function rankFiles(files: Iterable<DueFile>, now: Date): RankedFile[] {
   const due = [...files];
-  const night = new Night(due);
-  const ranked = due.map((file) => {
-    const waitedMs = file.waitingSince === undefined ? 0 : Math.max(0, now.getTime() - file.waitingSince.getTime());
-    const score = scoreFile(file.evidence, night.surroundingsOf(file.evidence, waitedMs / DAY_MS));
-    return { hash: file.hash, waitedMs, isLast: file.isKnown === true && !score.isStriking, ...score };
-  });
-  ranked.sort(
-    (a, b) =>
-      Number(a.isLast) - Number(b.isLast) || b.score - a.score || b.waitedMs - a.waitedMs || (a.hash < b.hash ? -1 : 1),
-  );
-  const patient = ranked
-    .filter(({ waitedMs }) => waitedMs >= PATIENCE_DAYS * DAY_MS)
-    .sort((a, b) => b.waitedMs - a.waitedMs || b.score - a.score || (a.hash < b.hash ? -1 : 1));
-
-  const order: RankedFile[] = [];
-  const placed = new Set<string>();
-  const place = (file: (typeof ranked)[number] | undefined): void => {
-    if (file === undefined || placed.has(file.hash)) return;
-    placed.add(file.hash);
-    order.push({ hash: file.hash, score: file.score, reasons: file.reasons, isStriking: file.isStriking });
-  };
-  let nextPatient = 0;
-  for (const file of ranked) {
-    if (placed.has(file.hash)) continue;
-    if (order.length % PLACES_PER_PATIENT_FILE === PLACES_PER_PATIENT_FILE - 1) {
-      while (nextPatient < patient.length && placed.has(patient[nextPatient]?.hash ?? '')) nextPatient++;
-      place(patient[nextPatient]);
-    }
-    place(file);
-  }
-  return order;
+  const ranking = new Ranking(now);
+  for (const { evidence } of due) ranking.add(evidence);
+  for (const file of due) ranking.score(file);
+  return ranking.order();
 }
 
-/** What all files of a night say together. Counting is done once: estimates cost more to read than to keep. */
-class Night {
-  readonly #hosts: number;
-  readonly #hostsAtPlace = new Map<string, number>();
-  readonly #filesAtPath = new Map<string, number>();
+/** A file with what decides on its place. */
+interface ScoredFile extends RankedFile {
+  readonly waitedMs: number;
+  readonly isLast: boolean;
+}
 
-  constructor(files: readonly DueFile[]) {
-    const allHosts = new DistinctCount();
-    const hostsAtPlace = new Map<string, DistinctCount>();
-    for (const { evidence } of files) {
-      allHosts.merge(evidence.hosts);
-      const paths = evidence.images.map(normalizePath);
-      for (const path of paths) this.#filesAtPath.set(path, (this.#filesAtPath.get(path) ?? 0) + 1);
-      for (const pattern of new Set(paths.map(patternOf))) {
-        const hosts = hostsAtPlace.get(pattern);
-        if (hosts === undefined) hostsAtPlace.set(pattern, evidence.hosts.copy());
-        else hosts.merge(evidence.hosts);
-      }
-    }
-    this.#hosts = allHosts.count;
-    for (const [pattern, hosts] of hostsAtPlace) this.#hostsAtPlace.set(pattern, hosts.count);
+/**
+ * What `rankFiles` does, for more evidence than is to be held at a time: `add` the evidence of all files, then `score` each file, then
+ * `order` them. Evidence is not kept.
+ */
+export class Ranking {
+  readonly #now: Date;
+  readonly #hosts = new DistinctCount();
+  readonly #hostsAtPlace = new Map<string, DistinctCount>();
+  readonly #filesAtPath = new Map<string, number>();
+  /** Counts that have been read: estimates cost more to read than to keep. */
+  readonly #counts = new Map<DistinctCount, number>();
+  readonly #scored: ScoredFile[] = [];
+
+  constructor(now: Date) {
+    this.#now = now;
   }
 
-  surroundingsOf(evidence: FileEvidence, daysWaited: number): Surroundings {
+  /** Takes one file's part in what all files say together. */
+  add(evidence: FileEvidence): void {
+    this.#hosts.merge(evidence.hosts);
+    const paths = evidence.images.map(normalizePath);
+    for (const path of paths) this.#filesAtPath.set(path, (this.#filesAtPath.get(path) ?? 0) + 1);
+    for (const pattern of new Set(paths.map(patternOf))) {
+      const hosts = this.#hostsAtPlace.get(pattern);
+      if (hosts === undefined) this.#hostsAtPlace.set(pattern, evidence.hosts.copy());
+      else hosts.merge(evidence.hosts);
+    }
+  }
+
+  /** Scores one file, once all evidence has been added. */
+  score({ hash, evidence, waitingSince, isKnown }: DueFile): void {
+    const waitedMs = waitingSince === undefined ? 0 : Math.max(0, this.#now.getTime() - waitingSince.getTime());
+    const { score, reasons, isStriking } = scoreFile(evidence, this.#surroundingsOf(evidence, waitedMs / DAY_MS));
+    this.#scored.push({ hash, score, reasons, isStriking, waitedMs, isLast: isKnown === true && !isStriking });
+  }
+
+  /** All scored files, the first to be asked first. */
+  order(): RankedFile[] {
+    const ranked = this.#scored.sort(
+      (a, b) =>
+        Number(a.isLast) - Number(b.isLast) ||
+        b.score - a.score ||
+        b.waitedMs - a.waitedMs ||
+        (a.hash < b.hash ? -1 : 1),
+    );
+    const patient = ranked
+      .filter(({ waitedMs }) => waitedMs >= PATIENCE_DAYS * DAY_MS)
+      .sort((a, b) => b.waitedMs - a.waitedMs || b.score - a.score || (a.hash < b.hash ? -1 : 1));
+
+    const order: RankedFile[] = [];
+    const placed = new Set<ScoredFile>();
+    const isPlaced = (file: ScoredFile | undefined): boolean => file !== undefined && placed.has(file);
+    const place = (file: ScoredFile | undefined): void => {
+      if (file === undefined || isPlaced(file)) return;
+      placed.add(file);
+      order.push(file);
+    };
+    let nextPatient = 0;
+    for (const file of ranked) {
+      if (isPlaced(file)) continue;
+      if (order.length % PLACES_PER_PATIENT_FILE === PLACES_PER_PATIENT_FILE - 1) {
+        while (isPlaced(patient[nextPatient])) nextPatient++;
+        place(patient[nextPatient]);
+      }
+      place(file);
+    }
+    return order;
+  }
+
+  #surroundingsOf(evidence: FileEvidence, daysWaited: number): Surroundings {
     const paths = evidence.images.map(normalizePath);
     return {
-      hosts: this.#hosts,
-      hostsAtPlace: Math.max(0, ...paths.map((path) => this.#hostsAtPlace.get(patternOf(path)) ?? 0)),
+      hosts: this.#countOf(this.#hosts),
+      hostsAtPlace: Math.max(0, ...paths.map((path) => this.#countOf(this.#hostsAtPlace.get(patternOf(path))))),
       filesAtPath: Math.max(0, ...paths.map((path) => this.#filesAtPath.get(path) ?? 0)),
       daysWaited,
     };
+  }
+
+  #countOf(hosts: DistinctCount | undefined): number {
+    if (hosts === undefined) return 0;
+    if (hosts.isExact) return hosts.count;
+    const known = this.#counts.get(hosts) ?? hosts.count;
+    this.#counts.set(hosts, known);
+    return known;
   }
 }
 

@@ -1,6 +1,6 @@
 import { emptyEvidence, type FileEvidence } from '../evidence.js';
 import type { Judgement, Judgements } from '../judgements.js';
-import { type DueFile, type RankedFile, rankFiles } from '../ranking.js';
+import { type RankedFile, Ranking } from '../ranking.js';
 import type { SightingStore, WaitingFile } from '../sightings/index.js';
 import type { Memory } from './memory.js';
 
@@ -17,22 +17,31 @@ export async function chooseQuestions(
   if (memory === undefined || sightings === undefined) {
     return due.map(({ key }) => ({ hash: key.hash, score: 0, reasons: [], isStriking: false }));
   }
-  const evidence = new Map<string, FileEvidence>();
-  for await (const batch of memory.evidenceOf(due.map(({ key }) => key.hash))) {
-    for (const [hash, known] of batch) evidence.set(hash, known);
-  }
   const waiting = await sightings.waiting();
-  const files = due.map(({ key, isCatalogued, member }): DueFile => {
-    const waitingSince = waiting.get(key.hash)?.since;
-    return {
-      hash: key.hash,
-      evidence: evidence.get(key.hash) ?? emptyEvidence(),
+  const byHash = new Map(due.map((judgement) => [judgement.key.hash, judgement]));
+  const ranking = new Ranking(now);
+  // Twice through the store: the evidence of a first night's files would fill the memory.
+  for await (const batch of memory.evidenceOf([...byHash.keys()])) {
+    for (const evidence of batch.values()) ranking.add(evidence);
+  }
+  const score = (hash: string, evidence: FileEvidence): void => {
+    const judgement = byHash.get(hash);
+    if (judgement === undefined) return;
+    const waitingSince = waiting.get(hash)?.since;
+    ranking.score({
+      hash,
+      evidence,
       ...(waitingSince === undefined ? {} : { waitingSince }),
       // A catalogue explains away no file that shows an evidence flag.
-      isKnown: isCatalogued && !member.includes('"flags":['),
-    };
-  });
-  return rankFiles(files, now);
+      isKnown: judgement.isCatalogued && !judgement.member.includes('"flags":['),
+    });
+    byHash.delete(hash);
+  };
+  for await (const batch of memory.evidenceOf([...byHash.keys()])) {
+    for (const [hash, evidence] of batch) score(hash, evidence);
+  }
+  for (const hash of byHash.keys()) score(hash, emptyEvidence());
+  return ranking.order();
 }
 
 /** So many files of earlier nights are taken into a night's choice, half of them by score and half by how long they have waited. */

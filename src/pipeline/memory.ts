@@ -2,8 +2,8 @@ import type { SysmonEvent } from '../event.js';
 import { addSighting, emptyEvidence, type FileEvidence, mergeEvidence } from '../evidence.js';
 import type { SightingStore } from '../sightings/index.js';
 
-/** Files whose evidence is gathered before it goes to the store: some 2 kB each. */
-const MAX_GATHERED = 20_000;
+/** Files whose evidence is gathered before it goes to the store: some 5 kB each. */
+const MAX_GATHERED = 4_000;
 
 /** Files whose evidence is read back at a time. */
 const BATCH = 2_000;
