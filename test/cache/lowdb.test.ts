@@ -103,7 +103,7 @@ describe('the journal', () => {
   it('is folded while a cache is in use, once it is full', async () => {
     const cache = await open();
     const hashesOf = (number: number): { sha1: string } => ({ sha1: `abc${String(number).padStart(37, '0')}` });
-    const numbers = Array.from({ length: 17_000 }, (_, number) => number);
+    const numbers = Array.from({ length: 18_000 }, (_, number) => number);
     for (let first = 0; first < numbers.length; first += 1_000) {
       await Promise.all(numbers.slice(first, first + 1_000).map((number) => cache.put(answer(hashesOf(number), 0))));
     }
