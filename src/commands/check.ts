@@ -9,7 +9,7 @@ import {
 } from '../assembly.js';
 import type { Config } from '../config.js';
 import { loadConfig } from '../config.js';
-import { LogError, messageOf, UsageError, type VirusTotalError } from '../errors.js';
+import { EnrichmentError, LogError, messageOf, UsageError, type VirusTotalError } from '../errors.js';
 import { algorithmOf, type FileHashes, isPlaceholder, type LookupKey, lookupKeyOf, parseHashes } from '../hash.js';
 import { isFresh, type Lookup } from '../lookup.js';
 import type { QuotaSummary } from '../summary.js';
@@ -40,6 +40,9 @@ interface Subject {
 /** Longest list on standard input that is taken, in bytes; it is held whole. */
 const MAX_LIST_BYTES = 64 * 1024 * 1024;
 
+/** So many lines and names that cannot be checked are told one by one; the rest is counted. */
+const PROBLEMS_TOLD = 20;
+
 /** `check`: verdicts on single files, from the cache where the answer is fresh. */
 export async function runCheck(shell: Shell, what: readonly string[], options: CheckOptions): Promise<ExitStatus> {
   const config = loadConfig(shell.env, options.envFile);
@@ -49,7 +52,7 @@ export async function runCheck(shell: Shell, what: readonly string[], options: C
     throw new UsageError('BAD_USAGE', '--offline asks nothing and --refresh asks again; give one of them');
   }
   for (const warning of config.warnings) warn(shell, options, warning);
-  const subjects = await readSubjects(shell, what);
+  const { subjects, problems } = await readSubjects(shell, what);
   if (shell.signal.aborted) return EXIT.failed;
 
   const cache = await openConfiguredCache(config, (report) => warn(shell, options, report));
@@ -64,6 +67,7 @@ export async function runCheck(shell: Shell, what: readonly string[], options: C
     });
     const unanswered = new Map<string, Reason>(due.map((hash) => [hash, options.offline ? 'offline' : 'waiting']));
     let failure: VirusTotalError | undefined;
+    let hasFailed = problems > 0;
     if (due.length > 0 && !options.offline) {
       const say = (text: string): void => warn(shell, options, text);
       const { changes } = await openVerdictWatch(config, {
@@ -81,16 +85,22 @@ export async function runCheck(shell: Shell, what: readonly string[], options: C
         changes,
         say,
       });
+      const { FailedQuestions } = await import('./run-output.js');
+      const failedQuestions = new FailedQuestions();
       try {
         await questioner.lookUpAll(due, (hash, outcome) => {
           if (outcome.kind === 'answered') {
             lookups.set(hash, outcome.lookup);
             unanswered.delete(hash);
-          } else {
-            unanswered.set(hash, outcome.reason);
+            return;
           }
+          unanswered.set(hash, outcome.reason);
+          if (outcome.reason !== 'error') return;
+          hasFailed = true;
+          failedQuestions.add(outcome.detail);
         });
         failure = questioner.failure;
+        for (const line of failedQuestions.take(failure?.message)) complain(shell, line);
         if ([...unanswered.values()].includes('quota')) warn(shell, options, quotaNotice(await questioner.usage()));
       } finally {
         await questioner.close();
@@ -108,10 +118,8 @@ export async function runCheck(shell: Shell, what: readonly string[], options: C
       const colours = paletteFor(shell, 'stdout');
       await print(shell.stdout, verdicts.map(({ subject, verdict }) => card(subject, verdict, colours)).join('\n'));
     }
-    if (failure !== undefined) {
-      shell.stderr.write(`sysmon-vt: ${escapeControls(failure.message)}\n`);
-      return EXIT.failed;
-    }
+    if (failure !== undefined) complain(shell, failure.message);
+    if (hasFailed || failure !== undefined) return EXIT.failed;
     const tally = { malicious: 0, suspicious: 0, undetected: 0, unknown: 0, unchecked: 0 };
     let waiting = 0;
     for (const { verdict } of verdicts) {
@@ -138,38 +146,60 @@ function verdictOn(
   return reason === undefined ? verdict : { ...verdict, stale: true };
 }
 
-async function readSubjects(shell: Shell, what: readonly string[]): Promise<Subject[]> {
+/**
+ * Reads what to check. What cannot be checked is told, located and counted in `problems`, and leaves the rest as it is; it is thrown
+ * only where there is no rest.
+ */
+async function readSubjects(
+  shell: Shell,
+  what: readonly string[],
+): Promise<{ readonly subjects: readonly Subject[]; readonly problems: number }> {
   const subjects: Subject[] = [];
-  for (const given of what) {
-    if (given === '-') {
-      for (const line of await readLines(shell)) subjects.push(await readSubject(line, false));
-    } else {
-      subjects.push(await readSubject(given, true));
+  const firstProblems: EnrichmentError[] = [];
+  let problems = 0;
+  const read = async (given: string, line?: number): Promise<void> => {
+    try {
+      subjects.push(await readSubject(given, line));
+    } catch (error) {
+      if (!(error instanceof EnrichmentError)) throw error;
+      problems++;
+      if (firstProblems.length < PROBLEMS_TOLD) firstProblems.push(error);
     }
+  };
+  for (const given of what) {
+    if (given !== '-') {
+      await read(given);
+      continue;
+    }
+    for (const [index, line] of (await readLines(shell)).entries()) if (line !== '') await read(line, index + 1);
   }
-  if (subjects.length === 0 && !shell.signal.aborted)
-    throw new UsageError('BAD_USAGE', 'standard input holds nothing to check');
-  return subjects;
+  const thrown =
+    subjects.length > 0
+      ? undefined
+      : (firstProblems.find((problem) => problem instanceof LogError) ??
+        firstProblems[0] ??
+        new UsageError('BAD_USAGE', 'standard input holds nothing to check'));
+  for (const problem of firstProblems) if (problem !== thrown) complain(shell, problem.message);
+  if (problems > firstProblems.length) {
+    complain(shell, `${problems - firstProblems.length} more lines or names cannot be checked`);
+  }
+  if (thrown !== undefined && !shell.signal.aborted) throw thrown;
+  return { subjects, problems };
 }
 
-/** Reads one hash, `Hashes` field or, where `mayBeFile`, the name of a local file, which is hashed here. */
-async function readSubject(given: string, mayBeFile: boolean): Promise<Subject> {
+/** Reads one hash, `Hashes` field or, where it stands in no `line` of a list, the name of a local file, which is hashed here. */
+async function readSubject(given: string, line: number | undefined): Promise<Subject> {
   const algorithm = algorithmOf(given);
   if (algorithm !== undefined) return { given, key: { algorithm, hash: given.trim().toLowerCase() } };
   const key = lookupKeyOf(parseHashes(given));
   if (key !== undefined) return { given, key };
-  const isFile =
-    mayBeFile &&
-    (await stat(given).then(
-      (status) => status.isFile(),
-      () => false,
-    ));
-  if (!isFile) {
-    throw new UsageError(
-      'BAD_USAGE',
-      `"${shorten(given, 200)}" is no hash, no SHA1=…,MD5=… field${mayBeFile ? ' and no file' : ''}`,
-    );
-  }
+  const what = `"${shorten(given, 200)}" is no hash, no SHA1=…,MD5=… field`;
+  if (line !== undefined) throw new UsageError('BAD_USAGE', `standard input, line ${line}: ${what}`);
+  const isFile = await stat(given).then(
+    (status) => status.isFile(),
+    () => false,
+  );
+  if (!isFile) throw new UsageError('BAD_USAGE', `${what} and no file`);
   const hashes = await hashFile(given);
   const fileKey = lookupKeyOf(hashes);
   if (fileKey === undefined) throw new LogError('UNREADABLE', `${given}: could not be hashed`);
@@ -188,7 +218,8 @@ async function hashFile(path: string): Promise<FileHashes> {
   return { sha1: sha1.digest('hex') };
 }
 
-async function readLines(shell: Shell): Promise<string[]> {
+/** The lines of standard input, trimmed. */
+async function readLines(shell: Shell): Promise<readonly string[]> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of shell.stdin) {
@@ -197,8 +228,8 @@ async function readLines(shell: Shell): Promise<string[]> {
     if (bytes > MAX_LIST_BYTES) throw new UsageError('BAD_USAGE', 'the list on standard input is larger than 64 MiB');
     chunks.push(buffer);
   }
-  const lines = Buffer.concat(chunks).toString('utf8').split(/\r?\n/);
-  return lines.map((line) => line.trim()).filter((line) => line !== '');
+  const lines = Buffer.concat(chunks).toString('utf8').split('\n');
+  return lines.map((line) => line.trim());
 }
 
 function answerJson(subject: Subject, verdict: Verdict): object {
@@ -285,6 +316,10 @@ function quotaNotice(quota: QuotaSummary): string {
   return `the quota is spent${quota.resumes_at === null ? '' : `; asking goes on at ${quota.resumes_at}`}`;
 }
 
+function complain(shell: Shell, text: string): void {
+  shell.stderr.write(`sysmon-vt: ${escapeControls(text)}\n`);
+}
+
 function warn(shell: Shell, options: CommonOptions, text: string): void {
-  if (!options.quiet) shell.stderr.write(`sysmon-vt: ${escapeControls(text)}\n`);
+  if (!options.quiet) complain(shell, text);
 }

@@ -21,6 +21,31 @@ const PLAIN_LINE_MS = 60_000;
 /** So many rejects of one log are printed one by one; `--verbose` and `--rejects` have them all. */
 const REJECTS_SHOWN_PER_LOG = 5;
 
+/** So many ways of failing are told one by one; the rest is counted. */
+const WAYS_SHOWN = 5;
+
+/** Why questions came to nothing, each way of failing once with the number of its files. */
+export class FailedQuestions {
+  readonly #filesByWay = new Map<string, number>();
+  #others = 0;
+
+  add(detail: string): void {
+    const files = this.#filesByWay.get(detail);
+    if (files === undefined && this.#filesByWay.size === WAYS_SHOWN) this.#others++;
+    else this.#filesByWay.set(detail, (files ?? 0) + 1);
+  }
+
+  /** One line for each way of failing so far, but for what stands in `told` already; forgets them. */
+  take(told?: string): readonly string[] {
+    if (told !== undefined) this.#filesByWay.delete(told);
+    const lines = [...this.#filesByWay].map(([way, files]) => `no answer on ${countFiles(files)}: ${way}`);
+    if (this.#others > 0) lines.push(`no answer on ${countFiles(this.#others)} for other reasons`);
+    this.#filesByWay.clear();
+    this.#others = 0;
+    return lines;
+  }
+}
+
 /** Tells people on stderr what a run is doing; a redrawn line on a terminal, plain lines elsewhere. */
 export class RunOutput implements RunObserver {
   readonly #shell: Shell;
@@ -37,6 +62,7 @@ export class RunOutput implements RunObserver {
   #questions = 0;
   #answered = 0;
   #unanswered = 0;
+  readonly #failedQuestions = new FailedQuestions();
   #phaseStartedAt = 0;
 
   constructor(shell: Shell, loudness: Loudness, rejectSink?: (logName: string, reject: Reject) => void) {
@@ -87,6 +113,7 @@ export class RunOutput implements RunObserver {
   }
 
   onFailure(failure: RunFailure): void {
+    this.#tellFailedQuestions(failure.message);
     this.#line(failure.message, this.#colours.red);
   }
 
@@ -96,13 +123,14 @@ export class RunOutput implements RunObserver {
     this.#unanswered = 0;
     this.#startPhase();
     if (this.#loudness !== 'quiet' && !this.#shell.isStderrTerminal) {
-      this.#line(`asking VirusTotal about ${count(questions)} file${questions === 1 ? '' : 's'}`);
+      this.#line(`asking VirusTotal about ${countFiles(questions)}`);
     }
   }
 
   onOutcome(_hash: string, outcome: Outcome): void {
     if (outcome.kind === 'answered') this.#answered++;
     else this.#unanswered++;
+    if (outcome.kind === 'unanswered' && outcome.reason === 'error') this.#failedQuestions.add(outcome.detail);
     this.#show(() => {
       const done = this.#answered + this.#unanswered;
       const elapsedMs = this.#elapsedMs();
@@ -126,9 +154,14 @@ export class RunOutput implements RunObserver {
     if (this.#loudness !== 'quiet') this.#line(text);
   }
 
-  /** Removes the progress line. */
+  /** Removes the progress line, and tells what questions failed. */
   end(): void {
     this.#clearLine();
+    this.#tellFailedQuestions();
+  }
+
+  #tellFailedQuestions(told?: string): void {
+    for (const line of this.#failedQuestions.take(told)) this.#line(line, this.#colours.red);
   }
 
   #tellHiddenRejects(): void {
@@ -179,6 +212,10 @@ export class RunOutput implements RunObserver {
 /** `12,345`; by hand, since Intl takes longer to load than a small run. */
 function count(value: number): string {
   return String(value).replace(/\B(?=(\d{3})+$)/g, ',');
+}
+
+function countFiles(files: number): string {
+  return `${count(files)} file${files === 1 ? '' : 's'}`;
 }
 
 /** Detected files that are listed one by one after a run. */

@@ -269,6 +269,24 @@ describe('trouble', () => {
     expect(summary.hashes.waiting).toBe(nightHashes.size);
   });
 
+  it('with the server down for fewer questions than make an outage: fails all the same', async () => {
+    await start({ fault: () => ({ kind: 'status', status: 503 }) });
+    const { status, summary, said } = await summaryOf([logs], {}, { maxLookups: 2, quiet: true });
+    expect(status).toBe(3);
+    expect(summary.failures).toEqual([expect.objectContaining({ code: 'SERVICE_DOWN' })]);
+    expect(said).toMatch(
+      /^no answer on 2 files: HTTP 503, 3 attempts\nVirusTotal: 2 questions in a row came to nothing/,
+    );
+  });
+
+  it('with one wrong answer among good ones: tells of it and keeps the others', async () => {
+    await start({ fault: ({ number }) => (number === 1 ? { kind: 'another_file' } : undefined) });
+    const { status, summary, said } = await summaryOf([logs], { VT_CONCURRENCY: '1' }, { quiet: true });
+    expect(said).toMatch(/^no answer on 1 file: .*\[BAD_ANSWER\]\n$/);
+    expect(summary).toMatchObject({ failures: [], hashes: { waiting: 1 } });
+    expect(status).toBe(0);
+  });
+
   it('with a portal’s HTML instead of an answer: never a verdict from it', async () => {
     await start({ fault: () => ({ kind: 'portal' }) });
     const { status, summary } = await summaryOf([logs]);
