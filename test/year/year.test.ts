@@ -13,6 +13,7 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true }));
 
 function expectWithinLimits(figures: YearFigures, perDay: number): void {
+  expect(figures.refused).toBe(0);
   expect(figures.mostIn60s).toBeLessThanOrEqual(4);
   expect(figures.mostInADay).toBeLessThanOrEqual(perDay);
   expect(figures.mostInAMonth).toBeLessThanOrEqual(perDay * 31);

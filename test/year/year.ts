@@ -50,6 +50,8 @@ export interface YearFigures {
   readonly mostIn60s: number;
   readonly mostInADay: number;
   readonly mostInAMonth: number;
+  /** Requests that VirusTotal refused: more than its minute, day or month allows. */
+  readonly refused: number;
   readonly firstAnswers: number;
   readonly repeatedAnswers: number;
   /** Files asked for the first time, by the nights they had waited. */
@@ -102,6 +104,7 @@ export async function liveThrough(options: YearOptions): Promise<YearFigures> {
   });
 
   const askedAtMs: number[] = [];
+  let refused = 0;
   let flapsSeen = 0;
   const firstAskedAt = new Map<string, number>();
   /** The last answer before a file was malicious, by when its lifetime ended. */
@@ -110,6 +113,10 @@ export async function liveThrough(options: YearOptions): Promise<YearFigures> {
     ask: async (hash: string) => {
       const at = clock.now();
       askedAtMs.push(at.getTime());
+      if (isOverLimit(askedAtMs, limits)) {
+        refused++;
+        return { kind: 'throttled' } as const;
+      }
       const file = world.files.get(hash);
       if (file === undefined) throw new Error(`nobody has seen ${hash}`);
       if (!firstAskedAt.has(hash)) firstAskedAt.set(hash, at.getTime());
@@ -165,12 +172,13 @@ export async function liveThrough(options: YearOptions): Promise<YearFigures> {
     await rm(enrichedPath, { force: true });
   }
   const endMs = startMs + nights * DAY_MS;
-  return figuresOf({ world, askedAtMs, firstAskedAt, expiryBeforeTurn, alarms, startMs, endMs, flapsSeen });
+  return figuresOf({ world, askedAtMs, refused, firstAskedAt, expiryBeforeTurn, alarms, startMs, endMs, flapsSeen });
 }
 
 function figuresOf(year: {
   readonly world: World;
   readonly askedAtMs: readonly number[];
+  readonly refused: number;
   readonly firstAskedAt: ReadonlyMap<string, number>;
   readonly expiryBeforeTurn: ReadonlyMap<string, number>;
   readonly alarms: ReadonlyMap<string, Date>;
@@ -178,7 +186,7 @@ function figuresOf(year: {
   readonly endMs: number;
   readonly flapsSeen: number;
 }): YearFigures {
-  const { world, askedAtMs, firstAskedAt, expiryBeforeTurn, alarms, startMs, endMs, flapsSeen } = year;
+  const { world, askedAtMs, refused, firstAskedAt, expiryBeforeTurn, alarms, startMs, endMs, flapsSeen } = year;
   const waits: number[] = [];
   const stillWaited: number[] = [];
   let bad = 0;
@@ -211,6 +219,7 @@ function figuresOf(year: {
     mostIn60s: mostWithin(askedAtMs, 60_000),
     mostInADay: mostPer(askedAtMs, 10),
     mostInAMonth: mostPer(askedAtMs, 7),
+    refused,
     firstAnswers: firstAskedAt.size,
     repeatedAnswers: askedAtMs.length - firstAskedAt.size,
     waitMedianNights: median(waits),
@@ -228,6 +237,19 @@ function figuresOf(year: {
     falseAlarms,
     alarms: alarms.size,
   };
+}
+
+/** Whether the last of these times is one too many, as VirusTotal counts: the last 60 seconds, the UTC day and the UTC month. */
+function isOverLimit(timesMs: readonly number[], { perMinute, perDay, perMonth }: Limits): boolean {
+  const lastMs = timesMs.at(-1) ?? 0;
+  const last = new Date(lastMs);
+  const countSince = (sinceMs: number): number =>
+    timesMs.length - 1 - timesMs.findLastIndex((timeMs) => timeMs < sinceMs);
+  return (
+    countSince(lastMs - 60_000 + 1) > perMinute ||
+    countSince(Date.UTC(last.getUTCFullYear(), last.getUTCMonth(), last.getUTCDate())) > perDay ||
+    countSince(Date.UTC(last.getUTCFullYear(), last.getUTCMonth())) > perMonth
+  );
 }
 
 /** The most that any window of this length holds; the times are in order. */
