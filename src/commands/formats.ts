@@ -37,14 +37,15 @@ export async function runFormats(shell: Shell, paths: readonly string[], options
   for (const { path, why } of failures) shell.stderr.write(`sysmon-vt: ${escapeControls(path)}: ${why}\n`);
   for (const log of logs) {
     if (shell.signal.aborted) break;
-    const report = await inspect(log.path);
-    if (report.failures.length > 0 && (report.format !== null || log.isNamed)) hasFailed = true;
+    const { report, isStray } = await inspect(log.path);
+    if (report.failures.length > 0 && (log.isNamed || !isStray)) hasFailed = true;
     await print(shell.stdout, options.json ? `${JSON.stringify(report)}\n` : describe(report, shell));
   }
   return hasFailed ? EXIT.failed : EXIT.done;
 }
 
-async function inspect(path: string): Promise<FormatReport> {
+/** What a file is; `isStray` where it is no log, which is no failure of a folder. */
+async function inspect(path: string): Promise<{ readonly report: FormatReport; readonly isStray: boolean }> {
   const count = { creations: 0, otherEvents: 0, withHash: 0, others: 0, rejected: 0, duplicates: 0 };
   const notes: string[] = [];
   const rejects: string[] = [];
@@ -70,6 +71,7 @@ async function inspect(path: string): Promise<FormatReport> {
   };
   let format: string | null = null;
   let parts: readonly ReadPart[] = [];
+  let isStray = false;
   try {
     const file = await openLogFile(path);
     try {
@@ -87,8 +89,9 @@ async function inspect(path: string): Promise<FormatReport> {
   } catch (error) {
     if (!(error instanceof LogError) && systemCodeOf(error) === undefined) throw error;
     failures.push(messageOf(error));
+    isStray = error instanceof LogError && error.code === 'NOT_A_LOG';
   }
-  return {
+  const report: FormatReport = {
     path,
     format,
     parts,
@@ -102,6 +105,7 @@ async function inspect(path: string): Promise<FormatReport> {
     rejects,
     failures,
   };
+  return { report, isStray };
 }
 
 function describe(report: FormatReport, shell: Shell): string {

@@ -43,13 +43,18 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
     })
     .showHelpAfterError('(--help shows what there is)');
 
-  const command = (usage: string, description: string, examples: readonly string[]): Command =>
+  const command = (
+    usage: string,
+    description: string,
+    examples: readonly string[],
+    json = 'print the outcome as JSON on stdout',
+  ): Command =>
     program
       .command(usage)
       .description(description)
       .exitOverride()
       .addHelpText('beforeAll', `Examples:\n${examples.map((example) => `  ${example}\n`).join('')}`)
-      .option('--json', 'print the outcome as JSON on stdout')
+      .option('--json', json)
       .option('-q, --quiet', 'say nothing but errors')
       .option('-v, --verbose', 'say more')
       .option('--env-file <file>', 'read settings from this file instead of the .env files')
@@ -135,10 +140,12 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
     .option('--limit <n>', 'list so many files; 50 without', wholeNumber)
     .action(async (options) => onStatus(await (await import('./queue.js')).runQueue(shell, options)));
 
-  command('formats', 'what each file is taken for, why, and what of it cannot be read; asks and writes nothing', [
-    'sysmon-vt formats evidence/',
-    'sysmon-vt formats export.zip --json',
-  ])
+  command(
+    'formats',
+    'what each file is taken for, why, and what of it cannot be read; asks and writes nothing',
+    ['sysmon-vt formats evidence/', 'sysmon-vt formats export.zip --json'],
+    'print JSON lines on stdout, one for each file',
+  )
     .argument('<path...>', 'log, folder or glob')
     .action(async (paths, options) => onStatus(await (await import('./formats.js')).runFormats(shell, paths, options)));
 

@@ -43,6 +43,18 @@ describe('formats', () => {
     expect(readdirSync(root)).toEqual(before);
   });
 
+  it('ends with 3 for a folder with a log that cannot be read, and not for a file that is no log', async () => {
+    writeFileSync(join(root, 'a.jsonl'), night.events.map(nxlogLine).join(''));
+    writeFileSync(join(root, 'b.txt'), 'nothing that any tool writes');
+    expect(await runFormats(fakeShell({}), [root], {})).toBe(0);
+    writeFileSync(join(root, 'c.zip'), Buffer.from('PK\u0003\u0004 and no directory'));
+    const shell = fakeShell({});
+    expect(await runFormats(shell, [root], { json: true })).toBe(3);
+    const broken = JSON.parse(shell.printed().trimEnd().split('\n').at(-1) ?? '');
+    expect(broken).toMatchObject({ path: join(root, 'c.zip'), format: null });
+    expect(broken.failures).toHaveLength(1);
+  });
+
   it('fails for a named file that is no log, and says why for people', async () => {
     writeFileSync(join(root, 'x\u001b[31m.log'), Buffer.from('MZ\u0000\u0001'));
     const shell = fakeShell({});
