@@ -29,6 +29,7 @@ const ALGORITHM_BY_LENGTH: ReadonlyMap<number, HashAlgorithm> = new Map([
 ]);
 
 const HEX = /^[0-9a-f]+$/;
+const ZEROS = /^0+$/;
 
 /** Digests of zero bytes: every empty file has them, so they say nothing about what ran. */
 const EMPTY_FILE_HASHES: ReadonlySet<string> = new Set([
@@ -70,16 +71,22 @@ export function parseHashes(field: string): FileHashes {
   return hashes;
 }
 
-/** The hash to ask with: SHA1, where the record has none SHA256, else MD5; undefined if it has none of them. */
+/**
+ * The hash to ask with: SHA1, where the record has none SHA256, else MD5; undefined if it has none of them. Zeros stand where Sysmon failed
+ * to hash, so they are no digest as long as there is another.
+ */
 export function lookupKeyOf(hashes: FileHashes): LookupKey | undefined {
+  let zeros: LookupKey | undefined;
   for (const algorithm of LOOKUP_ALGORITHMS) {
     const hash = hashes[algorithm];
-    if (hash !== undefined) return { algorithm, hash };
+    if (hash === undefined) continue;
+    if (!ZEROS.test(hash)) return { algorithm, hash };
+    zeros ??= { algorithm, hash };
   }
-  return undefined;
+  return zeros;
 }
 
 /** Whether a digest stands for no particular file: all zeros, or that of the empty file. It is never asked. */
 export function isPlaceholder(hash: string): boolean {
-  return EMPTY_FILE_HASHES.has(hash) || /^0+$/.test(hash);
+  return EMPTY_FILE_HASHES.has(hash) || ZEROS.test(hash);
 }

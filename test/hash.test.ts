@@ -40,6 +40,13 @@ describe('lookupKeyOf', () => {
     expect(lookupKeyOf({ md5: MD5 })).toEqual({ algorithm: 'md5', hash: MD5 });
     expect(lookupKeyOf({})).toBeUndefined();
   });
+
+  it('takes zeros only where there is no other digest', () => {
+    const zeros = '0'.repeat(40);
+    expect(lookupKeyOf({ sha1: zeros, sha256: SHA256, md5: MD5 })).toEqual({ algorithm: 'sha256', hash: SHA256 });
+    expect(lookupKeyOf({ sha1: zeros, sha256: '0'.repeat(64), md5: MD5 })).toEqual({ algorithm: 'md5', hash: MD5 });
+    expect(lookupKeyOf({ sha1: zeros, md5: '0'.repeat(32) })).toEqual({ algorithm: 'sha1', hash: zeros });
+  });
 });
 
 describe('isPlaceholder', () => {

@@ -1,6 +1,6 @@
 import type { ByteWriter } from '../byte-writer.js';
 import { PROCESS_CREATION, type SysmonEvent } from '../event.js';
-import { lookupKeyOf, parseHashes } from '../hash.js';
+import { parseHashes } from '../hash.js';
 
 /*
  * Records in the Elastic Common Schema, as Elastic's own Sysmon pipeline writes them (integrations, windows/sysmon_operational),
@@ -84,10 +84,10 @@ function ecsDocument(event: SysmonEvent): JsonObject {
   const digests = parseHashes(hashesField);
   const imphash = /(?:^|,)\s*IMPHASH=([0-9a-f]{32})\s*(?:,|$)/i.exec(hashesField)?.[1]?.toLowerCase();
   const isRealHash = (hash: string | undefined): hash is string => hash !== undefined && !/^0+$/.test(hash);
-  const hash =
-    lookupKeyOf(digests) === undefined ? undefined : { md5: digests.md5, sha1: digests.sha1, sha256: digests.sha256 };
+  const real = (hash: string | undefined): string | undefined => (isRealHash(hash) ? hash : undefined);
+  const hash = present({ md5: real(digests.md5), sha1: real(digests.sha1), sha256: real(digests.sha256) });
   const pe = present({
-    imphash: isRealHash(imphash) ? imphash : undefined,
+    imphash: real(imphash),
     original_file_name: take('OriginalFileName'),
     company: data.get('Company'),
     description: data.get('Description'),
