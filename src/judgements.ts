@@ -32,10 +32,10 @@ export interface Judgement {
 }
 
 /**
- * `new`: the cache has not been asked. `placeholder`: the hash stands for no file. `known`: a list of the user's says enough.
- * `cached`: a fresh answer was there. `answered`: an answer came in this run. `due`: there is none, or only a stale one.
+ * `new`: the cache has not been asked. `placeholder`: the hash stands for no file. `known_good` and `known_bad`: a list of the user's says
+ * enough. `cached`: a fresh answer was there. `answered`: an answer came in this run. `due`: there is none, or only a stale one.
  */
-type JudgementState = 'new' | 'placeholder' | 'known' | 'cached' | 'answered' | 'due';
+type JudgementState = 'new' | 'placeholder' | 'known_good' | 'known_bad' | 'cached' | 'answered' | 'due';
 
 /** What judging rests on. */
 export interface JudgementBasis {
@@ -171,13 +171,13 @@ export class Judgements {
     if (good !== undefined) {
       said = { ...said, knownGood: good };
       if (isFinal && judgement.state === 'due') {
-        judgement.state = 'known';
+        judgement.state = 'known_good';
         if (said.verdict === 'unchecked') said = { ...said, reason: 'known_good' };
       }
       judgement.isCatalogued = !isFinal;
     }
     if (bad !== undefined) {
-      if (judgement.state === 'due') judgement.state = 'known';
+      if (judgement.state === 'due' || judgement.state === 'known_good') judgement.state = 'known_bad';
       const { reason: _reason, ...rest } = said;
       said = { ...rest, verdict: 'malicious', knownBad: bad };
     }

@@ -559,7 +559,7 @@ class EnrichRun {
   }
 
   #summarise(quota: QuotaSummary | null): Summary {
-    const files = { cached: 0, known_good: 0, placeholder: 0, asked: 0, waiting: 0 };
+    const files = { cached: 0, known_good: 0, known_bad: 0, placeholder: 0, asked: 0, waiting: 0 };
     const counts = this.#counts;
     const verdicts = { malicious: 0, suspicious: 0, undetected: 0, unknown: 0, unchecked: counts.withoutHash };
     let distinct = 0;
@@ -569,7 +569,8 @@ class EnrichRun {
       distinct++;
       verdicts[judgement.verdict] += judgement.records;
       if (judgement.state === 'placeholder') files.placeholder++;
-      else if (judgement.state === 'known') files.known_good++;
+      else if (judgement.state === 'known_good') files.known_good++;
+      else if (judgement.state === 'known_bad') files.known_bad++;
       else if (judgement.state === 'cached') files.cached++;
       else if (judgement.state === 'answered') files.asked++;
       else files.waiting++;

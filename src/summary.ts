@@ -49,7 +49,9 @@ export interface Summary {
   readonly hashes: {
     readonly distinct: number;
     readonly cached: number;
+    /** Not asked, since a list of the user's has them. A file on both kinds of lists is bad. */
     readonly known_good: number;
+    readonly known_bad: number;
     readonly placeholder: number;
     readonly asked: number;
     readonly waiting: number;

@@ -32,7 +32,7 @@ const summary: Summary = {
     rejected: 0,
     duplicates: 0,
   },
-  hashes: { distinct: 21, cached: 0, known_good: 0, placeholder: 0, asked: 21, waiting: 0 },
+  hashes: { distinct: 21, cached: 0, known_good: 0, known_bad: 0, placeholder: 0, asked: 21, waiting: 0 },
   verdicts: { malicious: 2, suspicious: 1, undetected: 237, unknown: 17, unchecked: 0 },
   quota: null,
   failures: [],

@@ -243,6 +243,7 @@ export function describeSummary(summary: Summary, detected: readonly DetectedFil
   lines.push(
     `files     ${count(hashes.distinct)} distinct: ${count(hashes.cached)} in the cache, ${count(hashes.asked)} answered now, ${count(hashes.waiting)} waiting` +
       (hashes.known_good > 0 ? `, ${count(hashes.known_good)} known good` : '') +
+      (hashes.known_bad > 0 ? `, ${colours.red(`${count(hashes.known_bad)} known bad`)}` : '') +
       (hashes.placeholder > 0 ? `, ${count(hashes.placeholder)} placeholders` : ''),
   );
   lines.push(
@@ -263,13 +264,22 @@ export function describeQuota(quota: QuotaSummary): string {
 }
 
 function describeDetected(file: DetectedFile, colours: Palette): string {
-  const member: { detections?: number; engines?: number; label?: string } = JSON.parse(file.member);
+  const member: {
+    detections?: number;
+    engines?: number;
+    label?: string;
+    known_bad?: { source: string };
+  } = JSON.parse(file.member);
   const paint = file.verdict === 'malicious' ? colours.red : colours.yellow;
   const label = member.label === undefined ? '' : `  ${shorten(escapeControls(member.label), 60)}`;
+  const said =
+    member.detections === undefined
+      ? `on the list ${shorten(escapeControls(member.known_bad?.source ?? ''), 60)}`
+      : `${member.detections}/${member.engines}`;
   const more = file.records > 1 ? `, ${count(file.records)} times` : '';
   const where = file.computer === '' ? '' : ` on ${escapeControls(file.computer)}`;
   return (
-    `${paint(file.verdict.padEnd(10))} ${member.detections}/${member.engines}${label}\n` +
+    `${paint(file.verdict.padEnd(10))} ${said}${label}\n` +
     `           ${escapeControls(file.image)}${where}${more}\n           ${file.hash}`
   );
 }

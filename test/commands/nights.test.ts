@@ -282,10 +282,21 @@ describe('lists of known files', () => {
     await start();
     const bad = join(root, 'bad.txt');
     writeFileSync(bad, `${inventory.sha1.toUpperCase()}\n`);
-    await oneNight({ KNOWN_BAD: bad });
+    const { hashes } = await oneNight({ KNOWN_BAD: bad });
+    expect(hashes).toMatchObject({ known_bad: 1, known_good: 0, asked: night.files.length - 1 });
     expect(standIn.requests.map(({ hash }) => hash)).not.toContain(inventory.sha1);
     expect(membersOf(inventory.sha1)[0]).toMatchObject({ verdict: 'malicious', known_bad: {} });
     expect(membersOf(inventory.sha1)[0]).not.toHaveProperty('detections');
+  });
+
+  it('are told apart for people; a file on both kinds is bad', async () => {
+    await start();
+    const list = join(root, 'list.txt');
+    writeFileSync(list, `${inventory.sha1}\n`);
+    const running = shell({ KNOWN_GOOD: list, KNOWN_BAD: list });
+    await runEnrich(running, [logs], {});
+    expect(running.said()).toMatch(/^files .* 0 waiting, 1 known bad$/m);
+    expect(running.said()).toMatch(/^malicious {2}on the list .*list/m);
   });
 });
 
