@@ -1,16 +1,19 @@
 import type { Stats } from 'node:fs';
 import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { messageOf, systemCodeOf } from '../errors.js';
+import { messageOf, StorageError, systemCodeOf, UsageError } from '../errors.js';
 import { PROCESS_CREATION, type SysmonEvent } from '../event.js';
 import { contextPathOf, ENRICHED_ENDING } from '../log-paths.js';
 import {
   EnrichedSet,
+  isReport,
+  jsonPieces,
   parseReportFormats,
+  REPORT_HEAD_BYTES,
   type Report,
   type ReportFormat,
-  renderReport,
-  reportToJson,
+  reportFileName,
+  reportPieces,
 } from '../reports/index.js';
 import { outputFile } from '../sinks/enriched-file.js';
 import { fileByteReader } from '../sources/byte-reader.js';
@@ -33,29 +36,41 @@ const MAX_FOLDER_DEPTH = 64;
 /**
  * `report PATH…`: reports from enriched records, no look-ups. Two folders are compared, the first is the older one; any other PATHs
  * make one report. With `--json` the report goes to stdout, and files are written only where `--format` or `--out` asks for them.
+ * Where no PATH has any enriched records there is no report, since it would read as if nothing had been found.
  */
 export async function runReport(shell: Shell, paths: readonly string[], options: ReportOptions): Promise<ExitStatus> {
   const conditions = parseFailOn(options.failOn);
   const formats = parseReportFormats(options.format ?? DEFAULT_FORMATS);
+  const out = options.out ?? '.';
+  const isWritten = !options.json || options.format !== undefined || options.out !== undefined;
+  const loss = isWritten ? await lossBy(formats, out) : undefined;
+  if (loss !== undefined) throw new UsageError('COLLISION', loss);
   const say = async (text: string): Promise<void> => {
     if (!options.quiet) await print(shell.stderr, `${text}\n`);
   };
 
   const [first, second] = paths;
   const isComparison = paths.length === 2 && (await isFolder(first)) && (await isFolder(second));
-  if (isComparison) await say(`Comparing ${second} with ${first}, the older one`);
   const before = isComparison ? await readEnrichedSet(paths.slice(0, 1), shell.signal) : undefined;
   const current = await readEnrichedSet(isComparison ? paths.slice(1) : paths, shell.signal);
   if (shell.signal.aborted) return EXIT.failed;
-
-  const report = current.summarise(before);
-  if (options.json) await print(shell.stdout, `${JSON.stringify(reportToJson(report))}\n`);
-  if (!options.json || options.format !== undefined || options.out !== undefined) {
-    for (const path of await writeReports(report, formats, options.out ?? '.')) await say(`Wrote ${path}`);
-  }
-  await say(report.headline);
   const failures = [...(before?.failures ?? []), ...current.failures];
   for (const { message } of failures) await print(shell.stderr, `sysmon-vt: ${escapeControls(message)}\n`);
+  if (current.isEmpty) {
+    await print(shell.stderr, 'sysmon-vt: there are no enriched records to report on, so no report was made\n');
+    return EXIT.failed;
+  }
+
+  const older = before === undefined || before.isEmpty ? undefined : before;
+  if (older !== undefined) await say(`Comparing ${second} with ${first}, the older one`);
+  const report = current.summarise(older);
+  if (options.json) {
+    // A line feed in JSON only stands between its tokens.
+    for (const piece of jsonPieces(report)) await print(shell.stdout, piece.replace(/\n */g, ''));
+    await print(shell.stdout, '\n');
+  }
+  if (isWritten) for (const path of await writeReports(report, formats, out)) await say(`Wrote ${path}`);
+  await say(report.headline);
   if (failures.length > 0) return EXIT.failed;
   return isConditionMet(conditions, report.filesByVerdict, waitingFiles(report)) ? EXIT.conditionHolds : EXIT.done;
 }
@@ -68,11 +83,17 @@ export async function readEnrichedSet(paths: readonly string[], signal: AbortSig
   const set = new EnrichedSet();
   for (const path of await findEnrichedFiles(paths, set)) {
     if (signal.aborted) break;
-    await readRecords(path, set, signal, (event, member) => {
+    const lines = await readRecords(path, set, signal, (event, member) => {
       // Other records stand there where all were written, or other events got a verdict.
       return event?.eventId !== PROCESS_CREATION || set.add(event, member, path);
     });
-    set.addFile();
+    if (lines === undefined) continue;
+    if (lines.enriched === 0 && lines.unreadable > 0) {
+      const next = `give the *${ENRICHED_ENDING} that sysmon-vt enrich writes beside a log`;
+      set.addFailure(path, `${path}: holds no enriched records; ${next} [NOT_A_LOG]`);
+    } else {
+      set.addFile();
+    }
   }
   for (const source of set.sourcesWithStories()) {
     if (signal.aborted) break;
@@ -88,19 +109,33 @@ export async function readEnrichedSet(paths: readonly string[], signal: AbortSig
   return set;
 }
 
-/** Writes a report into a folder, a file for each format, each whole or not at all. Resolves with their paths. Rejects with StorageError. */
+/** Characters that are written at once. */
+const BLOCK_CHARACTERS = 64 * 1024;
+
+/**
+ * Writes a report into a folder, a file for each format, each whole or not at all. Resolves with their paths. Rejects with StorageError
+ * OUTPUT, before anything is written where something else than a report would be lost.
+ */
 export async function writeReports(
   report: Report,
   formats: readonly ReportFormat[],
   folder: string,
 ): Promise<string[]> {
+  const loss = await lossBy(formats, folder);
+  if (loss !== undefined) throw new StorageError('OUTPUT', loss);
   const paths: string[] = [];
   for (const format of formats) {
-    const { fileName, text } = renderReport(report, format);
-    const path = join(folder, fileName);
+    const path = join(folder, reportFileName(format));
     const file = outputFile(path);
     try {
-      await file.write(Buffer.from(text, 'utf8'));
+      let block = '';
+      for (const piece of reportPieces(report, format)) {
+        block += piece;
+        if (block.length < BLOCK_CHARACTERS) continue;
+        await file.write(Buffer.from(block, 'utf8'));
+        block = '';
+      }
+      await file.write(Buffer.from(block, 'utf8'));
       await file.commit();
     } catch (error) {
       await file.abandon();
@@ -109,6 +144,39 @@ export async function writeReports(
     paths.push(path);
   }
   return paths;
+}
+
+/**
+ * What would be lost if reports were written into this folder, and what to do: a log, an enriched file or somebody's notes that happen
+ * to have the name of one. Undefined where only older reports and empty files are in the way.
+ */
+async function lossBy(formats: readonly ReportFormat[], folder: string): Promise<string | undefined> {
+  const next = 'so it is not replaced; move it, or name another folder with --out DIR';
+  for (const format of formats) {
+    const path = join(folder, reportFileName(format));
+    try {
+      const head = await readHead(path);
+      if (head !== '' && !isReport(head, format)) return `${path} is there and is no report of sysmon-vt, ${next}`;
+    } catch (error) {
+      const code = systemCodeOf(error);
+      // Where a folder is missing or is none, writing says so.
+      if (code === 'ENOENT' || code === 'ENOTDIR') continue;
+      return `${path} is there and cannot be read (${messageOf(error)}), ${next}`;
+    }
+  }
+  return undefined;
+}
+
+async function readHead(path: string): Promise<string> {
+  if (!(await stat(path)).isFile()) throw new Error('it is no file');
+  const file = await open(path, 'r');
+  try {
+    const head = Buffer.alloc(REPORT_HEAD_BYTES);
+    const { bytesRead } = await file.read(head, 0, head.length, 0);
+    return head.toString('utf8', 0, bytesRead);
+  } finally {
+    await file.close();
+  }
 }
 
 async function findEnrichedFiles(paths: readonly string[], set: EnrichedSet): Promise<string[]> {
@@ -160,22 +228,28 @@ const GONE: ReadonlySet<string> = new Set(['ENOENT', 'ELOOP']);
 /**
  * Reads one JSON object a line and hands over its event, where it is one of Sysmon's, and its `virustotal` member; `take` says whether it
  * could use them.
- * Resolves with whether the file was read to its end.
+ * Resolves with how many lines had a member and how many could not be used; undefined where the file could not be read to its end.
  */
 async function readRecords(
   path: string,
   set: EnrichedSet,
   signal: AbortSignal,
   take: (event: SysmonEvent | undefined, member: unknown) => boolean,
-): Promise<boolean> {
-  const place = (offset: number): string => `${path} at 0x${offset.toString(16)}`;
+): Promise<{ readonly enriched: number; readonly unreadable: number } | undefined> {
+  let enriched = 0;
+  let unreadable = 0;
+  const refuse = (offset: number): void => {
+    unreadable++;
+    set.addUnreadable(`${path} at 0x${offset.toString(16)}`);
+  };
   const visitor: LineVisitor = {
     onLine: (line, offset) => {
       if (line.trim() === '') return;
       const record = parseRecord(line);
-      if (record === undefined || !take(record.event, record.member)) set.addUnreadable(place(offset));
+      if (record === undefined || !take(record.event, record.member)) refuse(offset);
+      else if (record.member !== undefined) enriched++;
     },
-    onTooLong: (offset) => set.addUnreadable(place(offset)),
+    onTooLong: refuse,
     onBlockEnd: async () => signal.throwIfAborted(),
   };
   try {
@@ -185,12 +259,12 @@ async function readRecords(
     } finally {
       await file.close();
     }
-    return true;
+    return { enriched, unreadable };
   } catch (error) {
-    if (signal.aborted) return false;
+    if (signal.aborted) return undefined;
     if (systemCodeOf(error) === undefined) throw error;
     set.addFailure(path, `${path}: cannot be read (${messageOf(error)}) [UNREADABLE]`);
-    return false;
+    return undefined;
   }
 }
 

@@ -34,14 +34,18 @@ const COLUMNS: readonly (readonly [name: string, cell: (file: ReportedFile) => s
   ['link', ({ file }) => file.link],
 ];
 
+/** What every such file starts with. */
+export const CSV_START = `${BYTE_ORDER_MARK}${COLUMNS.map(([name]) => name).join(',')}\r\n`;
+
 /**
  * Findings, worst first, then unknown files, rarest first: one row each, RFC 4180 with a byte order mark, which spreadsheets need
  * to see UTF-8. No cell can start a formula, and control characters are visible.
  */
-export function renderCsv(report: Report): string {
-  const rows = [...report.findings, ...report.leads].map((file) => COLUMNS.map(([, cell]) => csvCell(cell(file))));
-  const lines = [COLUMNS.map(([name]) => name), ...rows].map((cells) => `${cells.join(',')}\r\n`);
-  return BYTE_ORDER_MARK + lines.join('');
+export function* csvPieces(report: Report): Generator<string> {
+  yield CSV_START;
+  for (const files of [report.findings, report.leads]) {
+    for (const file of files) yield `${COLUMNS.map(([, cell]) => csvCell(cell(file))).join(',')}\r\n`;
+  }
 }
 
 /** Values a line each within the cell, with a mark where some are missing. */

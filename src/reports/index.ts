@@ -1,23 +1,45 @@
 import { UsageError } from '../errors.js';
-import { renderCsv } from './csv.js';
+import { CSV_START, csvPieces } from './csv.js';
 import { renderHtml } from './html/page.js';
-import { renderJson } from './json.js';
+import { JSON_START, jsonPieces } from './json.js';
 import { renderMarkdown } from './markdown.js';
 import type { Report } from './report.js';
-import { renderStix } from './stix.js';
+import { stixPieces } from './stix.js';
+import { SOURCE_NOTE } from './wording.js';
 
-export { reportToJson } from './json.js';
+export { jsonPieces } from './json.js';
 export type { Report } from './report.js';
 export { EnrichedSet } from './summarise.js';
 
-/** The formats a report can be written in, by name: how its file ends, and the text of the whole file. */
+/** How much of a file `isReport` needs. */
+export const REPORT_HEAD_BYTES = 4096;
+
+/** The formats a report can be written in, by name: how its file ends, its text in pieces, and what the head of such a text shows. */
 const FORMATS = {
-  html: { ending: '.html', render: renderHtml },
-  md: { ending: '.md', render: renderMarkdown },
-  csv: { ending: '.csv', render: renderCsv },
-  json: { ending: '.json', render: renderJson },
-  stix: { ending: '.stix.json', render: renderStix },
-} as const satisfies { readonly [name: string]: { readonly ending: string; render(report: Report): string } };
+  html: {
+    ending: '.html',
+    pieces: (report) => [renderHtml(report)],
+    isHead: (head) => head.startsWith('<!doctype html>') && head.includes(' · sysmon-vt</title>'),
+  },
+  md: {
+    ending: '.md',
+    pieces: (report) => [renderMarkdown(report)],
+    isHead: (head) => head.startsWith('# ') && head.includes(SOURCE_NOTE),
+  },
+  csv: { ending: '.csv', pieces: csvPieces, isHead: (head) => head.startsWith(CSV_START) },
+  json: { ending: '.json', pieces: jsonPieces, isHead: (head) => head.startsWith(JSON_START) },
+  stix: {
+    ending: '.stix.json',
+    pieces: stixPieces,
+    isHead: (head) => head.startsWith('{"type":"bundle",') && head.includes('"name":"sysmon-vt"'),
+  },
+} as const satisfies { readonly [name: string]: FormatDefinition };
+
+interface FormatDefinition {
+  readonly ending: string;
+  pieces(report: Report): Iterable<string>;
+  isHead(head: string): boolean;
+}
 
 export type ReportFormat = keyof typeof FORMATS;
 
@@ -37,13 +59,19 @@ export function parseReportFormats(list: string): ReportFormat[] {
   return [...new Set(formats.filter(isReportFormat))];
 }
 
-/** A report as the whole text of a file, and the name such a file has. The same report gives the same text. */
-export function renderReport(
-  report: Report,
-  format: ReportFormat,
-): { readonly fileName: string; readonly text: string } {
-  const { ending, render } = FORMATS[format];
-  return { fileName: `sysmon-vt-report${ending}`, text: render(report) };
+/** The name of the file that a report is written to. */
+export function reportFileName(format: ReportFormat): string {
+  return `sysmon-vt-report${FORMATS[format].ending}`;
+}
+
+/** The text of a report's file in pieces, so that it is never held whole. The same report gives the same text. */
+export function reportPieces(report: Report, format: ReportFormat): Iterable<string> {
+  return FORMATS[format].pieces(report);
+}
+
+/** Whether a file that starts with `head` is a report in this format. */
+export function isReport(head: string, format: ReportFormat): boolean {
+  return FORMATS[format].isHead(head);
 }
 
 function isReportFormat(name: string): name is ReportFormat {

@@ -19,32 +19,84 @@ type StixObject = { readonly type: string; readonly id: string; readonly [name: 
  * hosts, and VirusTotal's analysis. All times come from the records, and ids from the content: the same records give the same
  * bytes, and objects of two reports have one id exactly where they are the same. Undetected and unknown files are not in it.
  */
-export function renderStix(report: Report): string {
-  const objects = new Map<string, StixObject>();
-  const add = (object: StixObject): string => {
-    objects.set(object.id, object);
-    return object.id;
-  };
-  const author = add(contentObject('identity', { ...constant(), name: 'sysmon-vt', identity_class: 'system' }));
-  for (const finding of report.findings) addFinding(finding, author, add);
-  const bundle = {
-    type: 'bundle',
-    id: `bundle--${uuidV5(OWN_NAMESPACE, `bundle ${[...objects.keys()].join(' ')}`)}`,
-    objects: [...objects.values()],
-  };
-  return `${JSON.stringify(bundle, (_name, value: unknown) => (typeof value === 'string' ? wellFormed(value) : value))}\n`;
+export function* stixPieces(report: Report): Generator<string> {
+  const bundle = new BundleWriter(report.findings);
+  yield '{"type":"bundle","objects":[';
+  const author = bundle.add(contentObject('identity', { ...constant(), name: 'sysmon-vt', identity_class: 'system' }));
+  yield bundle.take();
+  for (const finding of report.findings) {
+    addFinding(finding, author, bundle);
+    yield bundle.take();
+  }
+  yield `],"id":"bundle--${bundle.id()}"}\n`;
 }
 
-function addFinding(finding: Finding, author: string, add: (object: StixObject) => string): void {
-  const { file, executions, firstRun, lastRun } = finding;
-  const observed = new Set<string>();
-  const fileRef = addFile(finding.image, finding, add, observed);
-  for (const { host, process, ancestors } of finding.stories) {
-    const parent = ancestors.at(-1);
-    const parentRef = parent === undefined ? undefined : addProcess(host, parent, undefined, undefined, add, observed);
-    addProcess(host, process, process.image === finding.image ? fileRef : undefined, parentRef, add, observed);
+/** Writes each object of a bundle once, in the order they are added. */
+class BundleWriter {
+  readonly #ids = new Set<string>();
+  readonly #digest = createHash('sha1');
+  readonly #told = new Map<string, ToldProcess>();
+  #text = '';
+
+  constructor(findings: readonly Finding[]) {
+    for (const finding of findings) {
+      for (const { host, process, ancestors } of finding.stories) {
+        const id = processId(host, process);
+        if (!this.#told.has(id)) this.#told.set(id, { finding, process, parent: ancestors.at(-1) });
+      }
+    }
   }
 
+  add(object: StixObject): string {
+    if (this.#ids.has(object.id)) return object.id;
+    const text = JSON.stringify(object, (_name, value: unknown) =>
+      typeof value === 'string' ? wellFormed(value) : value,
+    );
+    this.#text += `${this.#ids.size === 0 ? '' : ','}${text}`;
+    this.#ids.add(object.id);
+    this.#digest.update(`${object.id} `);
+    return object.id;
+  }
+
+  /** What is told of this process where it is one of a finding's: more than another process's story says of it. */
+  toldOf(id: string): ToldProcess | undefined {
+    return this.#told.get(id);
+  }
+
+  /** The objects added since the last time, as text of a JSON array without its brackets. */
+  take(): string {
+    const text = this.#text;
+    this.#text = '';
+    return text;
+  }
+
+  /** A UUID of all ids so far. */
+  id(): string {
+    return uuidV5(OWN_NAMESPACE, `bundle ${this.#digest.digest('hex')}`);
+  }
+}
+
+interface ToldProcess {
+  /** The finding that the process is one of. */
+  readonly finding: Finding | undefined;
+  readonly process: StoryProcess;
+  readonly parent: StoryProcess | undefined;
+}
+
+function addFinding(finding: Finding, author: string, bundle: BundleWriter): void {
+  const { file, executions, firstRun, lastRun } = finding;
+  const observed = new Set<string>();
+  const fileRef = addFile(finding.image, finding, bundle, observed);
+  for (const { host, process, ancestors } of finding.stories) {
+    const parent = ancestors.at(-1);
+    if (parent !== undefined) {
+      const told = bundle.toldOf(processId(host, parent));
+      addProcess(host, told ?? { finding: undefined, process: parent, parent: undefined }, bundle, observed);
+    }
+    addProcess(host, { finding, process, parent }, bundle, observed);
+  }
+
+  const add = (object: StixObject): string => bundle.add(object);
   const hosts = finding.hosts.listed.map(({ value }) =>
     add(contentObject('identity', { ...constant(), created_by_ref: author, name: value, identity_class: 'system' })),
   );
@@ -116,17 +168,12 @@ function addFinding(finding: Finding, author: string, add: (object: StixObject) 
 }
 
 /** A file under one path. Its id contains one hash only, the first of MD5, SHA-1 and SHA-256 that is known. */
-function addFile(
-  image: string,
-  finding: Finding | undefined,
-  add: (object: StixObject) => string,
-  observed: Set<string>,
-): string {
+function addFile(image: string, finding: Finding | undefined, bundle: BundleWriter, observed: Set<string>): string {
   const [, folder, name] = /^(?:(.*)[\\/])?([^\\/]*)$/s.exec(image) ?? [];
   const directoryRef =
     folder === undefined || folder === ''
       ? undefined
-      : add(observable('directory', { path: folder }, { path: folder }));
+      : bundle.add(observable('directory', { path: folder }, { path: folder }));
   if (directoryRef !== undefined) observed.add(directoryRef);
   const hashes = finding === undefined ? {} : stixHashes(finding);
   const [firstHash] = Object.entries(hashes);
@@ -135,7 +182,7 @@ function addFile(
     ...(name === undefined || name === '' ? (firstHash === undefined ? { name: 'unknown' } : {}) : { name }),
     ...present('parent_directory_ref', directoryRef),
   };
-  const id = add(
+  const id = bundle.add(
     observable(
       'file',
       { ...(firstHash === undefined ? {} : { hashes: Object.fromEntries([firstHash]) }), ...named },
@@ -146,44 +193,41 @@ function addFile(
   return id;
 }
 
-/**
- * A process. The specification wants a random id for it; one made of host and ProcessGuid is as unique and stays the same from
- * report to report, which "other algorithms may be used" allows.
- */
+/** A process. Its parent is only referred to: whoever tells of the process adds that one too. */
 function addProcess(
   host: string,
-  process: StoryProcess,
-  imageRef: string | undefined,
-  parentRef: string | undefined,
-  add: (object: StixObject) => string,
+  { finding, process, parent }: ToldProcess,
+  bundle: BundleWriter,
   observed: Set<string>,
-): string {
-  const { guid, pid, commandLine, user, startedAt, image } = process;
-  const userRef =
-    user === undefined
-      ? undefined
-      : add(
-          observable(
-            'user-account',
-            { user_id: user, account_login: loginOf(user) },
-            { user_id: user, account_login: loginOf(user) },
-          ),
-        );
-  const fileRef = imageRef ?? addFile(image, undefined, add, observed);
-  const body = {
+): void {
+  const { pid, commandLine, user, startedAt, image } = process;
+  const account = user === undefined ? undefined : { user_id: user, account_login: loginOf(user) };
+  const userRef = account === undefined ? undefined : bundle.add(observable('user-account', account, account));
+  const isOfFinding = finding !== undefined && image === finding.image;
+  const imageRef = addFile(image, isOfFinding ? finding : undefined, bundle, observed);
+  const id = bundle.add({
+    type: 'process',
+    spec_version: '2.1',
+    id: processId(host, process),
     ...present('pid', pid !== undefined && /^\d{1,10}$/.test(pid) ? Number(pid) : undefined),
     ...present('created_time', startedAt?.toISOString()),
     ...present('command_line', commandLine),
     ...present('creator_user_ref', userRef),
-    image_ref: fileRef,
-    ...present('parent_ref', parentRef),
-  };
-  const identity = canonicalJson({ host: host.toLowerCase(), process: guid?.toLowerCase() ?? body });
-  const id = `process--${uuidV5(OWN_NAMESPACE, `process ${identity}`)}`;
-  add({ type: 'process', spec_version: '2.1', id, ...body });
+    image_ref: imageRef,
+    ...present('parent_ref', parent === undefined ? undefined : processId(host, parent)),
+  });
   if (userRef !== undefined) observed.add(userRef);
   observed.add(id);
-  return id;
+}
+
+/**
+ * The id of a process. The specification wants a random one; one made of host and ProcessGuid is as unique and stays the same from
+ * report to report, which "other algorithms may be used" allows. Without a GUID it is made of all that is known.
+ */
+function processId(host: string, { guid, pid, image, commandLine, user, startedAt }: StoryProcess): string {
+  const process =
+    guid?.toLowerCase() ?? [pid, image, commandLine, user, startedAt?.toISOString()].map((fact) => fact ?? '');
+  return `process--${uuidV5(OWN_NAMESPACE, `process ${canonicalJson({ host: host.toLowerCase(), process })}`)}`;
 }
 
 function loginOf(user: string): string {

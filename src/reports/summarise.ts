@@ -144,6 +144,11 @@ export class EnrichedSet {
     this.#failures.push({ path, message });
   }
 
+  /** Whether there was no file of enriched records at all. */
+  get isEmpty(): boolean {
+    return this.#enrichedFiles === 0;
+  }
+
   /** What could not be read. */
   get failures(): readonly { readonly path: string; readonly message: string }[] {
     return this.#failures;

@@ -135,6 +135,56 @@ describe('report', () => {
     expect(JSON.parse(stdout).coverage.failures).toHaveLength(2);
   });
 
+  test('makes no report where there is nothing to report on, since it would read as if nothing had been found', async () => {
+    await mkdir(join(folder, 'empty'));
+    await put('raw.jsonl', [
+      enrichedLine(creation('a.exe'), undefined),
+      enrichedLine(event(5, 'a.exe', {}), undefined),
+    ]);
+    for (const [path, reason] of [
+      ['nonexistent', /nonexistent: cannot be read .*\[UNREADABLE\]/],
+      ['empty', /empty: no \*\.enriched\.jsonl in it; write them with sysmon-vt enrich first \[NOT_A_LOG\]/],
+      ['raw.jsonl', /raw\.jsonl: holds no enriched records; give the \*\.enriched\.jsonl .*\[NOT_A_LOG\]/],
+    ] as const) {
+      const { status, stderr, stdout } = await report([path], { json: true });
+      expect(status).toBe(3);
+      expect(stderr).toMatch(reason);
+      expect(stderr).toContain('no report was made');
+      expect(stdout).toBe('');
+    }
+    expect(await readdir(folder)).not.toContain('out');
+  });
+
+  test('compares with nothing where the older folder holds no records, and says so', async () => {
+    await mkdir(join(folder, 'old'));
+    await put('new/a.enriched.jsonl', [FLAGGED]);
+    const { status, stderr, stdout } = await report(['old', 'new'], { json: true });
+    expect(status).toBe(3);
+    expect(stderr).toMatch(/old: no \*\.enriched\.jsonl in it/);
+    expect(stderr).not.toContain('Comparing');
+    expect(JSON.parse(stdout)).not.toHaveProperty('comparison');
+  });
+
+  test('replaces reports of its own and nothing else', async () => {
+    const formats = 'html,md,csv,json,stix';
+    await put('a.enriched.jsonl', [FLAGGED]);
+    await report(['a.enriched.jsonl'], { format: formats });
+    await put('a.enriched.jsonl', [FLAGGED, HARMLESS]);
+    expect((await report(['a.enriched.jsonl'], { format: formats })).status).toBe(0);
+    expect(await readFile(join(folder, 'out/sysmon-vt-report.md'), 'utf8')).toContain('2 process creations');
+
+    for (const name of await readdir(join(folder, 'out'))) {
+      const format = name.replace('sysmon-vt-report.', '').replace('stix.json', 'stix');
+      await put(`taken-${format}/${name}`, [FLAGGED]);
+      const out = join(folder, `taken-${format}`);
+      await expect(report([`taken-${format}/${name}`], { format, out })).rejects.toThrow(
+        /sysmon-vt-report\.\S+ is there and is no report of sysmon-vt, so it is not replaced; move it.*\[COLLISION\]/,
+      );
+      expect(await readdir(out)).toEqual([name]);
+      expect(await readFile(join(out, name), 'utf8')).toBe(`${FLAGGED}\n`);
+    }
+  });
+
   test('exits 1 where a condition of --fail-on holds', async () => {
     await put('bad.enriched.jsonl', [FLAGGED]);
     await put('good.enriched.jsonl', [HARMLESS]);

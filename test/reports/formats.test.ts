@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { csvCell, renderCsv } from '../../src/reports/csv.js';
-import { renderJson, reportToJson } from '../../src/reports/json.js';
+import { csvCell, csvPieces } from '../../src/reports/csv.js';
+import { jsonPieces } from '../../src/reports/json.js';
 import { markdownCode, renderMarkdown } from '../../src/reports/markdown.js';
+import type { Report } from '../../src/reports/report.js';
 import { describeVerdict } from '../../src/reports/wording.js';
 import { creation, IMPLANT, intrusion, intrusionReport, member, setOf } from './records.js';
 
@@ -19,6 +20,9 @@ const HOSTILE = [
   '\u202egpj.exe\u202c \u0000\u001b[31m\u200b',
   'a\nb',
 ];
+
+const renderCsv = (report: Report): string => [...csvPieces(report)].join('');
+const renderJson = (report: Report): string => [...jsonPieces(report)].join('');
 
 describe('Markdown', () => {
   const markdown = renderMarkdown(intrusionReport());
@@ -95,6 +99,13 @@ describe('JSON', () => {
     }
   });
 
+  test('is laid out as JSON with an indent of one', () => {
+    for (const report of [intrusion().summarise(intrusion()), setOf([]).summarise()]) {
+      const text = renderJson(report);
+      expect(text).toBe(`${JSON.stringify(JSON.parse(text), undefined, 1)}\n`);
+    }
+  });
+
   test('names every member in the documented schema', () => {
     const schema = readFileSync(new URL('../../docs/report-schema.md', import.meta.url), 'utf8');
     const names = new Set<string>();
@@ -106,7 +117,7 @@ describe('JSON', () => {
         collect(inner);
       }
     };
-    collect(reportToJson(intrusion().summarise(intrusion())));
+    collect(JSON.parse(renderJson(intrusion().summarise(intrusion()))));
     expect([...names].filter((name) => !schema.includes(`\`${name}\``))).toEqual([]);
   });
 });

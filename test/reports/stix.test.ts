@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, test } from 'vitest';
-import { renderStix } from '../../src/reports/stix.js';
+import type { Report } from '../../src/reports/report.js';
+import { stixPieces } from '../../src/reports/stix.js';
 import { creation, digest, IMPLANT, intrusionReport, manyFindings, member, setOf } from './records.js';
 
 /** The specification's own schemas, where the machine has them. */
@@ -12,6 +13,10 @@ const SCHEMAS = fileURLToPath(new URL('../../../shared/data/stix-schemas', impor
 interface Bundle {
   readonly id: string;
   readonly objects?: readonly { readonly type: string; readonly id: string; readonly [name: string]: unknown }[];
+}
+
+function renderStix(report: Report): string {
+  return [...stixPieces(report)].join('');
 }
 
 function bundleOf(report = intrusionReport()): Bundle {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseVirustotalMember } from '../../src/reports/enriched-record.js';
-import { reportToJson } from '../../src/reports/json.js';
+import { jsonPieces } from '../../src/reports/json.js';
 import {
   CHILD,
   creation,
@@ -339,8 +339,6 @@ describe('a virustotal member', () => {
 });
 
 test('the same records give the same report', () => {
-  expect(JSON.stringify(reportToJson(intrusion().summarise()))).toBe(
-    JSON.stringify(reportToJson(intrusion().summarise())),
-  );
+  expect([...jsonPieces(intrusion().summarise())]).toEqual([...jsonPieces(intrusion().summarise())]);
   expect(manyFindings(1000).summarise().findingsTotal).toBe(1000);
 });
