@@ -5,7 +5,7 @@ import { basename, dirname, join } from 'node:path';
 import { StorageError } from '../errors.js';
 import { makeFolder } from '../storage/json-file.js';
 import { storageError } from '../storage/storage-error.js';
-import { temporaryPath } from '../storage/temporary.js';
+import { temporaryPath, tidyBeside } from '../storage/temporary.js';
 
 /**
  * Bytes kept of each digest, whatever its algorithm. 128 bits of a SHA1 or SHA256 are as hard to meet by a second file as a whole
@@ -187,6 +187,7 @@ export async function openCachedIndex(
   if (existing !== undefined) return existing;
   try {
     await makeFolder(folder);
+    await tidyBeside(path);
     const temporary = temporaryPath(path);
     const gatherer = new DigestGatherer(temporary);
     try {

@@ -9,7 +9,7 @@ import { EnrichmentError, messageOf, systemCodeOf, UsageError } from '../errors.
 import { type FileHashes, LOOKUP_ALGORITHMS } from '../hash.js';
 import { makeFolder } from '../storage/json-file.js';
 import { storageError } from '../storage/storage-error.js';
-import { temporaryPath } from '../storage/temporary.js';
+import { temporaryPath, tidyBeside } from '../storage/temporary.js';
 import { BLOOM_HEADER_BYTES, type BloomFilter, looksLikeBloom, openBloom, readBloomHeader } from './bloom.js';
 import { DigestGatherer, type DigestIndex, openCachedIndex } from './digest-index.js';
 import { HashListReader, readWarninglist } from './hash-list.js';
@@ -287,6 +287,7 @@ async function unpackBloom(path: string, folder: string): Promise<string> {
   try {
     if ((await sizeOf(target)) !== undefined) return target;
     await makeFolder(folder);
+    await tidyBeside(target);
     const temporary = temporaryPath(target);
     try {
       const file = await open(temporary, 'wx', 0o600);

@@ -1,7 +1,7 @@
-import { randomUUID } from 'node:crypto';
 import { type FileHandle, mkdir, open, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { messageOf, StorageError, systemCodeOf } from '../errors.js';
+import { temporaryPath as temporaryPathOf, tidyBeside } from '../storage/temporary.js';
 
 /** A file that appears whole under its name or not at all. */
 export interface OutputFile {
@@ -20,12 +20,12 @@ export interface OutputFile {
 const OUTPUT_MODE = 0o600;
 
 /**
- * Opens `path` for writing through a temporary file beside it, made at the first write. `isToBeReplaced` is asked when that is complete
+ * Opens `path` for writing through a temporary file beside it, made at the first write; what killed runs left there goes then. `isToBeReplaced` is asked when that is complete
  * and durable, with its path, right before it takes the place of `path`; where it says no, it is dropped.
  * Rejects with StorageError OUTPUT that says what to do.
  */
 export function outputFile(path: string, isToBeReplaced?: (temporaryPath: string) => Promise<boolean>): OutputFile {
-  const temporaryPath = `${path}.sysmon-vt-${randomUUID()}.tmp`;
+  const temporaryPath = temporaryPathOf(path);
   let file: FileHandle | undefined;
   let hasTemporary = false;
   const explained = async <T>(work: () => Promise<T>): Promise<T> => {
@@ -45,6 +45,7 @@ export function outputFile(path: string, isToBeReplaced?: (temporaryPath: string
       explained(async () => {
         if (file === undefined) {
           await makeFolders(dirname(path));
+          await tidyBeside(path);
           file = await open(temporaryPath, 'wx', OUTPUT_MODE);
           hasTemporary = true;
         }

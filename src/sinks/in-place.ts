@@ -1,8 +1,8 @@
-import { randomUUID } from 'node:crypto';
 import type { BigIntStats } from 'node:fs';
 import { access, chmod, chown, copyFile, type FileHandle, link, open, rename, stat } from 'node:fs/promises';
 import { messageOf, StorageError, systemCodeOf } from '../errors.js';
 import { ORIGINAL_ENDING } from '../log-paths.js';
+import { temporaryPath } from '../storage/temporary.js';
 import { type OutputFile, outputFile } from './enriched-file.js';
 
 /** Bytes compared at once. */
@@ -53,7 +53,7 @@ async function keepOriginal(path: string): Promise<void> {
     () => false,
   );
   if (!isThere) {
-    const copy = `${kept}.sysmon-vt-${randomUUID()}.tmp`;
+    const copy = temporaryPath(kept);
     await copyFile(path, copy);
     await rename(copy, kept);
   } else if (!(await hasSameBytes(path, kept))) {

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Adapter } from 'lowdb';
 import { systemCodeOf } from '../errors.js';
 import { storageError } from './storage-error.js';
-import { temporaryPath } from './temporary.js';
+import { temporaryPath, tidyBeside } from './temporary.js';
 
 /** Larger than anything written here, and well below the longest string of V8 (512 MiB), where reading would fail anyway. */
 const MAX_BYTES = 256 * 1024 * 1024;
@@ -57,6 +57,7 @@ export function jsonFile<T>(
 export async function writeFileDurably(path: string, data: string | Uint8Array): Promise<void> {
   const temporary = temporaryPath(path);
   try {
+    await tidyBeside(path);
     try {
       const file = await open(temporary, 'wx', 0o600);
       try {

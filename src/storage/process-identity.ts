@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { systemCodeOf } from '../errors.js';
@@ -44,6 +45,23 @@ export function isOfThisHost(identity: ProcessIdentity): boolean {
   return identity.host === thisProcess().host;
 }
 
+/** The identity of the running process for names of files: the process id, then a print of the host and one of the start. */
+export function processMark(): string {
+  const { pid, startedAt, host } = thisProcess();
+  return `${pid}-${printOf(host)}-${printOf(startedAt)}`;
+}
+
+/** Whether the process that made this mark still runs; undefined where that cannot be known from here, as of another host's. */
+export function isMarkAlive(mark: string): boolean | undefined {
+  const [pid = '', host, start] = mark.split('-');
+  if (host !== printOf(thisProcess().host)) return undefined;
+  const identity = { pid: Number(pid), startedAt: startOf(Number(pid)) ?? '', host: thisProcess().host };
+  if (!Number.isSafeInteger(identity.pid) || identity.pid <= 0) return undefined;
+  if (!isAlive(identity)) return false;
+  // Where starts cannot be read, a process of that id may be another one.
+  return startOf(identity.pid) === undefined ? undefined : printOf(identity.startedAt) === start;
+}
+
 /** Reads a stored identity back; undefined for anything else. */
 export function processIdentityFromJson(json: unknown): ProcessIdentity | undefined {
   if (typeof json !== 'object' || json === null) return undefined;
@@ -63,6 +81,10 @@ function startOf(pid: number): string | undefined {
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   if (fields[0] === 'Z' || fields[0] === 'X') return '';
   return `${boot.trim()}/${fields[19]}`;
+}
+
+function printOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 8);
 }
 
 function readProc(path: string): string | undefined {

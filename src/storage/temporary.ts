@@ -1,27 +1,58 @@
-import { randomUUID } from 'node:crypto';
-import { readdir, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { lstat, readdir, rm } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { systemCodeOf } from '../errors.js';
+import { isMarkAlive, processMark } from './process-identity.js';
 
-/** Far longer than any file here takes to be written. */
-const MAX_AGE_MS = 60 * 60 * 1000;
+/** Far longer than a file of a living process goes without a write. */
+const MAX_SILENCE_MS = 24 * 60 * 60 * 1000;
 
-/** A name beside `path` for what will become that file; no process and no call gets the same twice. */
+/** The second part of a name belongs to what its maker keeps beside it. */
+const TEMPORARY = /\.sysmon-vt-(\d+-[0-9a-f]{8}-[0-9a-f]{8})-[0-9a-f]{12}\.tmp(\.\d+)?$/;
+
+/** A name beside `path` for what will become that file: it tells whose it is, and no process and no call gets the same twice. */
 export function temporaryPath(path: string): string {
-  return `${path}.${process.pid}-${randomUUID()}.tmp`;
+  return `${path}.sysmon-vt-${processMark()}-${randomBytes(6).toString('hex')}.tmp`;
 }
 
-/** Removes what killed processes left half written in a folder. Throws the system's error. */
+/**
+ * Removes what processes that have died left half written in a folder, and nothing else: names that `temporaryPath` did not make stay.
+ * Where it cannot be known whether the process lives, as of another host's, its file goes once nobody has written to it for a day.
+ * Throws the system's error.
+ */
 export async function removeAbandoned(folder: string, names?: readonly string[]): Promise<void> {
   for (const name of names ?? (await readdir(folder))) {
-    if (!name.endsWith('.tmp')) continue;
+    const mark = TEMPORARY.exec(name)?.[1];
+    if (mark === undefined) continue;
+    const isAlive = isMarkAlive(mark);
+    if (isAlive === true) continue;
     const path = join(folder, name);
     try {
-      const { mtimeMs } = await stat(path);
-      if (Date.now() - mtimeMs > MAX_AGE_MS) await rm(path, { force: true });
+      const status = await lstat(path);
+      if (!status.isFile()) continue;
+      if (isAlive === false || Date.now() - status.mtimeMs > MAX_SILENCE_MS) await rm(path, { force: true });
     } catch (error) {
-      // Finished by its writer since the folder was listed.
+      // Finished by its writer, or removed by another process, since the folder was listed.
       if (systemCodeOf(error) !== 'ENOENT') throw error;
     }
+  }
+}
+
+/** Folders this process has looked through. */
+const tidied = new Set<string>();
+
+/**
+ * The same for the folder that a file is about to be written to, once for each folder of a run. What the system refuses is passed over:
+ * whoever cannot remove there may still write, and the next run tries again.
+ */
+export async function tidyBeside(path: string): Promise<void> {
+  const folder = resolve(dirname(path));
+  if (tidied.has(folder)) return;
+  tidied.add(folder);
+  try {
+    await removeAbandoned(folder);
+  } catch (error) {
+    // Only the system's refusal to list or to remove; a defect of ours must not pass for one.
+    if (systemCodeOf(error) === undefined) throw error;
   }
 }

@@ -1,5 +1,7 @@
+import { execFileSync } from 'node:child_process';
 import {
   appendFileSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -10,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runEnrich } from '../../src/commands/enrich.js';
 import { runQueue } from '../../src/commands/queue.js';
@@ -18,7 +20,9 @@ import { nxlogLine } from '../../src/demo/json-logs.js';
 import { buildNight, type NightFile } from '../../src/demo/night.js';
 import { evtxLog, writeNightLogs } from '../../src/demo/night-logs.js';
 import { fileReport, type StandIn, type StandInOptions, startStandIn } from '../../src/demo/stand-in.js';
+import { temporaryPath } from '../../src/storage/temporary.js';
 import type { Summary } from '../../src/summary.js';
+import { abandonedPath } from '../fakes/abandoned.js';
 import { type FakeClock, selfMovingClock } from '../fakes/clock.js';
 import { type FakeShell, fakeShell } from '../fakes/shell.js';
 
@@ -177,6 +181,22 @@ describe('one night after another', () => {
     rmSync(join(root, 'cache', 'logs.json'));
     expect((await oneNight()).logs.read).toBe(4);
     expect(outputs()).toEqual(written);
+  });
+
+  it('clears away what a killed run left half written, beside the logs and in the cache, and nothing of a running one', async () => {
+    await start();
+    await oneNight();
+    const evtx = join(logs, 'DC-01.evtx.enriched.jsonl');
+    const shared = join(root, 'cache', 'logs.json');
+    const left = [abandonedPath(evtx), abandonedPath(shared)];
+    const running = temporaryPath(evtx);
+    for (const path of [...left, running]) writeFileSync(path, 'half');
+    // Once for each folder of a run, and this process has been here: another one looks again.
+    execFileSync(process.execPath, [resolve('dist/cli.js'), 'enrich', logs, '--force', '--offline', '-q'], {
+      env: { CACHE_URL: join(root, 'cache'), VT_BASE_URL: standIn.baseUrl },
+    });
+    expect(left.filter((path) => existsSync(path))).toEqual([]);
+    expect(existsSync(running)).toBe(true);
   });
 
   it('takes only files changed since a time with --since', async () => {

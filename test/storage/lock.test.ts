@@ -1,10 +1,12 @@
 import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { StorageError } from '../../src/errors.js';
 import { isAlive, thisProcess, withLock } from '../../src/storage/lock.js';
 import { processIdentityFromJson } from '../../src/storage/process-identity.js';
+import { temporaryPath } from '../../src/storage/temporary.js';
+import { abandonedPath } from '../fakes/abandoned.js';
 import { type ChildPrograms, compileChildren } from './child-processes.js';
 
 const COUNT_UNDER_LOCK = new URL('./count-under-lock.child.ts', import.meta.url);
@@ -57,12 +59,10 @@ describe('withLock within one process', () => {
   it('clears away what processes left that were killed while they took it', async () => {
     await withLock(folder, 'counter', () => Promise.resolve());
     const lockFolder = join(folder, 'locks', 'counter');
-    const longAgo = new Date(Date.now() - 24 * 60 * 60 * 1000);
-    await writeFile(join(lockFolder, '00000007.1-old.tmp'), '');
-    await utimes(join(lockFolder, '00000007.1-old.tmp'), longAgo, longAgo);
-    await writeFile(join(lockFolder, '00000007.1-new.tmp'), '');
+    const [mine, others] = [temporaryPath(join(lockFolder, '00000007')), abandonedPath(join(lockFolder, '00000008'))];
+    for (const path of [mine, others]) await writeFile(path, '');
     await withLock(folder, 'counter', () => Promise.resolve());
-    expect((await readdir(lockFolder)).sort()).toEqual(['00000002', '00000007.1-new.tmp']);
+    expect((await readdir(lockFolder)).sort()).toEqual(['00000002', basename(mine)]);
   });
 
   it('says what to do where the folder cannot be made', async () => {
