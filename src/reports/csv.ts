@@ -1,9 +1,7 @@
+import { csvCell } from '../csv-cells.js';
 import { escapeControls } from '../terminal.js';
 import type { CountedValues, Report, ReportedFile } from './report.js';
 import { describeVerdict } from './wording.js';
-
-/** Cells of spreadsheets hold 32,767 characters. */
-const MAX_CELL_CHARACTERS = 32_000;
 
 const BYTE_ORDER_MARK = '\ufeff';
 
@@ -52,18 +50,4 @@ export function* csvPieces(report: Report): Generator<string> {
 function joined({ listed, unlistedExecutions }: CountedValues): string {
   const more = unlistedExecutions > 0 && listed.length > 0 ? [`(and others, ${unlistedExecutions} executions)`] : [];
   return [...listed.map(({ value }) => escapeControls(value)), ...more].join('\n');
-}
-
-/** First characters that make a spreadsheet take a cell for a formula, their full-width forms included. */
-const FORMULA_START = /^[\s]*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/;
-/** The same behind what a spreadsheet of another country takes for the separator of cells. */
-const FORMULA_AFTER_SEPARATOR = /([;\t\n]\s*)([=+\-@\uff1d\uff0b\uff0d\uff20])/g;
-
-/** One quoted cell; a text that a spreadsheet would run as a formula gets an apostrophe in front, so that it is shown instead. */
-export function csvCell(value: string | number | undefined): string {
-  if (value === undefined) return '';
-  if (typeof value === 'number') return String(value);
-  const text = value.split('\n').map(escapeControls).join('\n').slice(0, MAX_CELL_CHARACTERS);
-  const harmless = text.replace(FORMULA_AFTER_SEPARATOR, "$1'$2");
-  return `"${(FORMULA_START.test(harmless) ? `'${harmless}` : harmless).replaceAll('"', '""')}"`;
 }

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { csvCell, csvPieces } from '../../src/reports/csv.js';
+import { csvCell } from '../../src/csv-cells.js';
+import { csvPieces } from '../../src/reports/csv.js';
 import { jsonPieces } from '../../src/reports/json.js';
 import { markdownCode, renderMarkdown } from '../../src/reports/markdown.js';
 import type { Report } from '../../src/reports/report.js';
