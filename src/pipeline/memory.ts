@@ -5,9 +5,6 @@ import type { SightingStore } from '../sightings/index.js';
 /** Files whose evidence is gathered before it goes to the store: some 5 kB each. */
 const MAX_GATHERED = 4_000;
 
-/** Files whose evidence is read back at a time. */
-const BATCH = 2_000;
-
 /** Where a run gathers its sightings before, and finds all sightings after, they are in the store. */
 export class Memory {
   readonly #store: SightingStore;
@@ -43,29 +40,22 @@ export class Memory {
     await this.#store.add(seen);
   }
 
-  /** All that is known of these files, a batch at a time. Only after `flush`. */
-  async *evidenceOf(hashes: readonly string[]): AsyncGenerator<ReadonlyMap<string, FileEvidence>> {
-    // Sorted, so that a batch meets few of the store's files.
-    const sorted = [...hashes].sort();
-    for (let start = 0; start < sorted.length; start += BATCH) {
-      const batch = sorted.slice(start, start + BATCH);
-      const stored = await this.#store.getMany(batch);
-      yield this.#isReadOnly ? this.#withGathered(batch, stored) : stored;
+  /** All that is known of these files, some thousands at a time, in no order. Only after `flush`. */
+  async *evidenceOf(hashes: Iterable<string>): AsyncGenerator<ReadonlyMap<string, FileEvidence>> {
+    if (!this.#isReadOnly) {
+      yield* this.#store.read(hashes);
+      return;
     }
-  }
-
-  #withGathered(
-    hashes: readonly string[],
-    stored: ReadonlyMap<string, FileEvidence>,
-  ): ReadonlyMap<string, FileEvidence> {
-    const all = new Map(stored);
-    for (const hash of hashes) {
-      const gathered = this.#gathered.get(hash);
-      if (gathered === undefined) continue;
-      const known = all.get(hash);
-      if (known === undefined) all.set(hash, gathered);
-      else mergeEvidence(known, gathered);
+    const wanted = new Set(hashes);
+    const found = new Set<string>();
+    for await (const stored of this.#store.read(wanted)) {
+      for (const [hash, evidence] of stored) {
+        const gathered = this.#gathered.get(hash);
+        if (gathered !== undefined) mergeEvidence(evidence, gathered);
+        found.add(hash);
+      }
+      yield stored;
     }
-    return all;
+    yield new Map([...this.#gathered].filter(([hash]) => wanted.has(hash) && !found.has(hash)));
   }
 }

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { readdir, readFile, rm, stat } from 'node:fs/promises';
+import { closeSync, openSync, readSync } from 'node:fs';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemCodeOf } from '../errors.js';
-import { evidenceFromJson, evidenceToJson, type FileEvidence } from '../evidence.js';
+import { evidenceFromJson, evidenceToJson, type FileEvidence, mergeEvidence } from '../evidence.js';
 import { algorithmOf } from '../hash.js';
 import { makeFolder, setAside, syncFolder, writeFileDurably } from '../storage/json-file.js';
 import { storageError } from '../storage/storage-error.js';
@@ -10,85 +11,113 @@ import { storageError } from '../storage/storage-error.js';
 /** No batch of ours comes near: what is larger was put there by somebody else. */
 const MAX_BYTES = 256 * 1024 * 1024;
 
-/** When batches have grown to this they are folded: enough that a fold pays, little enough to be read by every run. */
-const FULL_BYTES = 48 * 1024 * 1024;
+/** Batches are folded once there are so many: all of them are open while they are read. */
 const FULL_BATCHES = 64;
 
-/** How a line starts, so that lines are indexed without being parsed. A SHA256 has 64 digits. */
+/** Files this process added a moment ago and still has in memory: those of an ordinary night, which is asked about them next. */
+const MAX_RECENT = 8_000;
+
+const MAX_REPORTS = 1_000;
+
+/** How a line starts, so that lines are told apart without being parsed. A SHA256 has 64 digits. */
 const LINE_START = '{"hash":"';
 const LINE_HEAD = /^\{"hash":"([0-9a-f]{32,64})","evidence":\{/;
 const LINE_HEAD_BYTES = LINE_START.length + 64 + 16;
 const LINE_FEED = 0x0a;
 
+/** Bytes of a batch read at once; longer lines than `MAX_LINE_BYTES` are none of ours, since evidence is bounded. */
+const BLOCK_BYTES = 64 * 1024;
+const MAX_LINE_BYTES = 1024 * 1024;
+
 /**
- * What runs have added to the sightings and is not in shards yet: one file per addition, `<uuid>.jsonl`, a line per file seen. A
- * batch appears whole, with one sync for thousands of files, and never changes; so anybody may fold it, and reading needs no lock.
+ * What runs have added to the sightings and is not in shards yet: one file per addition, `<uuid>.jsonl`, a line per file seen, in the
+ * order of their digests. A batch appears whole, with one sync for thousands of files, and never changes; so anybody may fold it, and
+ * reading needs no lock. Batches are read side by side, a line of each at a time, so that a first night's fill no memory.
  */
 export class Batches {
   readonly #folder: string;
   readonly #onReport: (message: string) => void;
-  #known: ReadonlyMap<string, Batch> = new Map();
+  /** What this process added last, by path. It is only ever merged with more of the same files. */
+  #recent = new Map<string, ReadonlyMap<string, FileEvidence>>();
 
   constructor(folder: string, onReport: (message: string) => void) {
     this.#folder = folder;
-    this.#onReport = onReport;
+    // A run reads a batch several times and tells of its damage once.
+    const told = new Set<string>();
+    this.#onReport = (message) => {
+      if (told.has(message) || told.size === MAX_REPORTS) return;
+      told.add(message);
+      onReport(message);
+    };
   }
 
-  /** Adds a batch; durable once resolved. Throws StorageError. */
+  /** Adds a batch, whose evidence belongs to this from now on; durable once resolved. Throws StorageError. */
   async add(seen: ReadonlyMap<string, FileEvidence>): Promise<void> {
     const lines: string[] = [];
-    for (const [hash, evidence] of seen)
+    for (const hash of [...seen.keys()].sort()) {
+      const evidence = seen.get(hash);
+      if (evidence === undefined || algorithmOf(hash) === undefined) continue;
       lines.push(`${JSON.stringify({ hash, evidence: evidenceToJson(evidence) })}\n`);
+    }
+    if (lines.length === 0) return;
     try {
       await makeFolder(this.#folder);
     } catch (error) {
       throw storageError('make the folder', this.#folder, error);
     }
-    await writeFileDurably(join(this.#folder, `${randomUUID()}.jsonl`), lines.join(''));
+    const path = join(this.#folder, `${randomUUID()}.jsonl`);
+    await writeFileDurably(path, lines.join(''));
+    let recentFiles = seen.size;
+    for (const { size } of this.#recent.values()) recentFiles += size;
+    if (recentFiles > MAX_RECENT) this.#recent.clear();
+    else this.#recent.set(path, seen);
   }
 
-  /** The batches there are. One that is gone has been folded, so shards have to be read after this, never before. Throws StorageError. */
-  async read(): Promise<readonly Batch[]> {
-    const present = new Map<string, Batch>();
-    for (const name of await this.#names()) {
-      const path = join(this.#folder, name);
-      const batch = this.#known.get(path) ?? (await this.#open(path));
-      if (batch !== undefined) present.set(path, batch);
+  /**
+   * Opens the batches there are. One that is gone by now has been folded, so shards have to be read after this, never before. To be
+   * closed. Throws StorageError.
+   */
+  async open(): Promise<OpenBatches> {
+    const batches: Batch[] = [];
+    try {
+      for (const name of await this.#names()) {
+        const path = join(this.#folder, name);
+        const batch = await openBatch(path, this.#recent.get(path), this.#onReport);
+        if (batch !== undefined) batches.push(batch);
+      }
+    } catch (error) {
+      for (const batch of batches) batch.close();
+      throw error;
     }
-    this.#known = present;
-    return [...present.values()];
+    return new OpenBatches(batches);
   }
 
-  /** Whether folding pays by now. */
-  isFull(batches: readonly Batch[]): boolean {
-    return batches.length >= FULL_BATCHES || batches.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) >= FULL_BYTES;
+  /** How many batches there are, and their bytes. Throws StorageError. */
+  async extent(): Promise<{ readonly isFull: boolean; readonly bytes: number }> {
+    const names = await this.#names();
+    let bytes = 0;
+    for (const name of names) {
+      try {
+        bytes += (await stat(join(this.#folder, name))).size;
+      } catch (error) {
+        if (systemCodeOf(error) !== 'ENOENT') throw storageError('read', join(this.#folder, name), error);
+      }
+    }
+    return { isFull: names.length >= FULL_BATCHES, bytes };
   }
 
   /** Removes batches whose sightings are durable in shards; damaged ones are kept aside. Throws StorageError. */
-  async remove(batches: readonly Batch[]): Promise<void> {
-    for (const batch of batches) {
+  async remove(batches: OpenBatches): Promise<void> {
+    for (const { path, isDamaged } of batches.all) {
+      this.#recent.delete(path);
       try {
-        if (batch.isDamaged) await setAside(batch.path);
-        else await rm(batch.path, { force: true });
+        if (isDamaged) await setAside(path);
+        else await rm(path, { force: true });
       } catch (error) {
-        throw storageError('remove', batch.path, error);
+        throw storageError('remove', path, error);
       }
     }
     await syncFolder(this.#folder);
-  }
-
-  async #open(path: string): Promise<Batch | undefined> {
-    try {
-      if ((await stat(path)).size > MAX_BYTES) {
-        this.#onReport(`${path}: too large for a batch of sightings and left out; look at it, then move it away`);
-        return undefined;
-      }
-      return new Batch(path, await readFile(path), this.#onReport);
-    } catch (error) {
-      // Folded and removed since the folder was listed.
-      if (systemCodeOf(error) === 'ENOENT') return undefined;
-      throw storageError('read', path, error);
-    }
   }
 
   async #names(): Promise<string[]> {
@@ -101,59 +130,203 @@ export class Batches {
   }
 }
 
-/** One addition of sightings, kept as bytes with the place of each file's line. */
-export class Batch {
+/** Batches being read side by side. */
+export class OpenBatches {
+  readonly all: readonly Batch[];
+
+  constructor(batches: readonly Batch[]) {
+    this.all = batches;
+  }
+
+  /**
+   * What all batches tell of the files whose digests begin with `prefix`, of those in `wanted` if that is given. Prefixes are to be
+   * asked for in ascending order. Throws StorageError.
+   */
+  take(prefix: string, wanted?: ReadonlySet<string>): Map<string, FileEvidence> {
+    const found = new Map<string, FileEvidence>();
+    for (const batch of this.all) batch.take(prefix, wanted, found);
+    return found;
+  }
+
+  close(): void {
+    for (const batch of this.all) batch.close();
+  }
+}
+
+interface Batch {
   readonly path: string;
-  readonly #bytes: Buffer;
-  readonly #onReport: (message: string) => void;
-  readonly #lines = new Map<string, { readonly start: number; readonly end: number }>();
-  #isDamaged = false;
-
-  constructor(path: string, bytes: Buffer, onReport: (message: string) => void) {
-    this.path = path;
-    this.#bytes = bytes;
-    this.#onReport = onReport;
-    let start = 0;
-    while (start < bytes.length) {
-      const feed = bytes.indexOf(LINE_FEED, start);
-      const end = feed < 0 ? bytes.length : feed;
-      const head = bytes.toString('latin1', start, Math.min(end, start + LINE_HEAD_BYTES));
-      const hash = LINE_HEAD.exec(head)?.[1];
-      if (hash === undefined || algorithmOf(hash) === undefined) this.#markDamaged(start);
-      else this.#lines.set(hash, { start, end });
-      start = end + 1;
-    }
-  }
-
-  get sizeBytes(): number {
-    return this.#bytes.length;
-  }
-
   /** Whether lines were met that are no sightings: then the file is worth keeping. */
-  get isDamaged(): boolean {
-    return this.#isDamaged;
-  }
+  readonly isDamaged: boolean;
+  /** Adds to `found` what it tells of files with this prefix. */
+  take(prefix: string, wanted: ReadonlySet<string> | undefined, found: Map<string, FileEvidence>): void;
+  close(): void;
+}
 
-  /** The digests of the files it tells of. */
-  hashes(): Iterable<string> {
-    return this.#lines.keys();
-  }
-
-  /** What it tells of a file. */
-  find(hash: string): FileEvidence | undefined {
-    const line = this.#lines.get(hash);
-    if (line === undefined) return undefined;
-    const evidence = readLine(this.#bytes.toString('utf8', line.start, line.end));
-    if (evidence === undefined) {
-      this.#lines.delete(hash);
-      this.#markDamaged(line.start);
+async function openBatch(
+  path: string,
+  recent: ReadonlyMap<string, FileEvidence> | undefined,
+  onReport: (message: string) => void,
+): Promise<Batch | undefined> {
+  try {
+    if ((await stat(path)).size > MAX_BYTES) {
+      onReport(`${path}: too large for a batch of sightings and left out; look at it, then move it away`);
+      return undefined;
     }
-    return evidence;
+    return recent === undefined ? new StoredBatch(path, openSync(path, 'r'), onReport) : new RecentBatch(path, recent);
+  } catch (error) {
+    // Folded and removed since the folder was listed.
+    if (systemCodeOf(error) === 'ENOENT') return undefined;
+    throw storageError('read', path, error);
+  }
+}
+
+function addTo(found: Map<string, FileEvidence>, hash: string, evidence: FileEvidence): void {
+  const known = found.get(hash);
+  if (known === undefined) found.set(hash, evidence);
+  else mergeEvidence(known, evidence);
+}
+
+/** A batch that this process still has in memory. */
+class RecentBatch implements Batch {
+  readonly path: string;
+  readonly isDamaged = false;
+  readonly #files: ReadonlyMap<string, FileEvidence>;
+  /** Digests in ascending order, and how many of them are taken. */
+  #order: readonly string[] | undefined;
+  #taken = 0;
+
+  constructor(path: string, files: ReadonlyMap<string, FileEvidence>) {
+    this.path = path;
+    this.#files = files;
   }
 
-  #markDamaged(start: number): void {
-    this.#isDamaged = true;
-    this.#onReport(`${this.path}: the line at 0x${start.toString(16)} is damaged and left out; the file is kept`);
+  take(prefix: string, wanted: ReadonlySet<string> | undefined, found: Map<string, FileEvidence>): void {
+    if (wanted !== undefined) {
+      for (const hash of wanted) this.#addTo(found, hash);
+      return;
+    }
+    this.#order ??= [...this.#files.keys()].sort();
+    for (; this.#taken < this.#order.length; this.#taken++) {
+      const hash = this.#order[this.#taken] ?? '';
+      if (hash.startsWith(prefix)) this.#addTo(found, hash);
+      else if (hash > prefix) return;
+    }
+  }
+
+  close(): void {
+    this.#order = undefined;
+  }
+
+  #addTo(found: Map<string, FileEvidence>, hash: string): void {
+    const evidence = this.#files.get(hash);
+    if (evidence !== undefined && algorithmOf(hash) !== undefined) addTo(found, hash, evidence);
+  }
+}
+
+/**
+ * A batch read from its file, block after block and without the thread pool: its detour costs more than reading what the system has in
+ * its memory anyway.
+ */
+class StoredBatch implements Batch {
+  readonly path: string;
+  isDamaged = false;
+  readonly #onReport: (message: string) => void;
+  #file: number | undefined;
+  #block = Buffer.allocUnsafe(BLOCK_BYTES);
+  /** Where the present line begins in the block, where the block's bytes end, and where the block lies in the file. */
+  #start = 0;
+  #filled = 0;
+  #blockOffset = 0;
+  /** Where the present line ends, or -1 while none has been found. */
+  #lineEnd = -1;
+  #isAtEnd = false;
+  #previousHash = '';
+
+  constructor(path: string, file: number, onReport: (message: string) => void) {
+    this.path = path;
+    this.#file = file;
+    this.#onReport = onReport;
+  }
+
+  take(prefix: string, wanted: ReadonlySet<string> | undefined, found: Map<string, FileEvidence>): void {
+    while (this.#findLine()) {
+      const hash = this.#hashOfLine();
+      if (hash !== undefined) {
+        if (hash.slice(0, prefix.length) > prefix) return;
+        if (hash.startsWith(prefix) && wanted?.has(hash) !== false) {
+          const evidence = readLine(this.#block.toString('utf8', this.#start, this.#lineEnd));
+          if (evidence === undefined) this.#markDamaged();
+          else addTo(found, hash, evidence);
+        }
+        this.#previousHash = hash;
+      }
+      this.#start = this.#lineEnd + 1;
+      this.#lineEnd = -1;
+    }
+  }
+
+  close(): void {
+    if (this.#file !== undefined) closeSync(this.#file);
+    this.#file = undefined;
+  }
+
+  /** Finds the end of the present line, reading on where the block does not hold it. False at the end of the file. */
+  #findLine(): boolean {
+    if (this.#lineEnd >= 0) return true;
+    for (let searched = this.#start; ; ) {
+      const feed = this.#block.subarray(0, this.#filled).indexOf(LINE_FEED, searched);
+      if (feed >= 0) {
+        this.#lineEnd = feed;
+        return true;
+      }
+      if (this.#isAtEnd) {
+        if (this.#start >= this.#filled) return false;
+        // Batches appear whole, so a last line without its end is as damaged as one too long.
+        this.#lineEnd = this.#filled;
+        return true;
+      }
+      searched = this.#filled - this.#start;
+      this.#readOn();
+    }
+  }
+
+  /** Moves the present line to the start of the block and fills the rest. */
+  #readOn(): void {
+    this.#block.copyWithin(0, this.#start, this.#filled);
+    this.#filled -= this.#start;
+    this.#blockOffset += this.#start;
+    this.#start = 0;
+    if (this.#filled === this.#block.length) {
+      if (this.#filled >= MAX_LINE_BYTES) {
+        this.#isAtEnd = true;
+        return;
+      }
+      const larger = Buffer.allocUnsafe(this.#block.length * 2);
+      this.#block.copy(larger, 0, 0, this.#filled);
+      this.#block = larger;
+    }
+    try {
+      const bytes = readSync(this.#file ?? -1, this.#block, this.#filled, this.#block.length - this.#filled, null);
+      this.#filled += bytes;
+      this.#isAtEnd = bytes === 0;
+    } catch (error) {
+      throw storageError('read', this.path, error);
+    }
+  }
+
+  /** The digest the present line is about; undefined where the line is no sightings or stands where it does not belong. */
+  #hashOfLine(): string | undefined {
+    const head = this.#block.toString('latin1', this.#start, Math.min(this.#lineEnd, this.#start + LINE_HEAD_BYTES));
+    const hash = LINE_HEAD.exec(head)?.[1];
+    if (hash !== undefined && algorithmOf(hash) !== undefined && hash >= this.#previousHash) return hash;
+    this.#markDamaged();
+    return undefined;
+  }
+
+  #markDamaged(): void {
+    this.isDamaged = true;
+    const offset = (this.#blockOffset + this.#start).toString(16);
+    this.#onReport(`${this.path}: the line at 0x${offset} is damaged and left out; the file is kept`);
   }
 }
 

@@ -1,4 +1,4 @@
-import { copyFile, readdir } from 'node:fs/promises';
+import { copyFile, readdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { Low } from 'lowdb';
 import { type Clock, systemClock } from '../clock.js';
@@ -8,19 +8,19 @@ import { algorithmOf } from '../hash.js';
 import { jsonFile, makeFolder, setAsidePath } from '../storage/json-file.js';
 import { withLock } from '../storage/lock.js';
 import { storageError } from '../storage/storage-error.js';
-import { type Batch, Batches } from './batches.js';
+import { Batches } from './batches.js';
 
 /** The memory of what ran: per file its sightings over all runs, and which files wait for a question since when. */
 export interface SightingStore {
   /** What is remembered of a file under this digest. */
   get(hash: string): Promise<FileEvidence | undefined>;
-  /** The same for many, each shard read once; digests without sightings are absent. */
-  getMany(hashes: Iterable<string>): Promise<ReadonlyMap<string, FileEvidence>>;
+  /** The same for many, in parts of up to some thousands; digests without sightings are absent. */
+  read(hashes: Iterable<string>): AsyncIterable<ReadonlyMap<string, FileEvidence>>;
   /** All files with sightings, some thousands at a time, in the order of their digests' first digits. */
   files(): AsyncIterable<ReadonlyMap<string, FileEvidence>>;
   /**
-   * Adds a run's sightings to what is remembered; durable once resolved. Sightings that are there already change nothing and write
-   * nothing, so a run that was killed in between is simply repeated.
+   * Adds a run's sightings to what is remembered, and takes them over: they are not to be changed any more. Durable once resolved.
+   * Sightings that are there already change nothing, so a run that was killed in between is simply repeated.
    */
   add(seen: ReadonlyMap<string, FileEvidence>): Promise<void>;
   /** The files that wait for a question, by digest. */
@@ -59,15 +59,26 @@ const WAITING_LOCK = 'waiting';
 /** Shards written at the same time: their syncs then share the disk's own commits. */
 const WRITERS = 8;
 
+/**
+ * Batches are folded once they hold so many bytes, or half as many as the shards do if that is more: so each sighting is written again
+ * only a few times, however many there are, and batches stay small beside what every run reads anyway.
+ */
+const FULL_BYTES = 48 * 1024 * 1024;
+
 /** Two digits make 256 shards. A fold touches all of them, unlike one of the cache's answers, so fewer and larger ones save syncs. */
 const PREFIX_LENGTH = 2;
 const PREFIXES: readonly string[] = Array.from({ length: 16 ** PREFIX_LENGTH }, (_, number) =>
   number.toString(16).padStart(PREFIX_LENGTH, '0'),
 );
 
-/** How shards and the list of waiting files are stored: anything, by digest. */
+/** How shards are stored: anything, by digest. */
 interface StoredFiles {
   readonly files: Readonly<Record<string, unknown>>;
+}
+
+/** How the list of waiting files is stored: groups `[since, score, [digest, …]]`. */
+interface StoredWaiting {
+  readonly waiting: readonly unknown[];
 }
 
 /** A shard whose files are checked only when they are wanted. */
@@ -105,43 +116,26 @@ class LowdbSightings implements SightingStore {
   }
 
   async get(hash: string): Promise<FileEvidence | undefined> {
-    return (await this.getMany([hash])).get(hash);
+    for await (const found of this.read([hash])) return found.get(hash);
+    return undefined;
   }
 
-  async getMany(hashes: Iterable<string>): Promise<ReadonlyMap<string, FileEvidence>> {
-    const batches = await this.#batches.read();
-    const found = new Map<string, FileEvidence>();
-    for (const [prefix, wanted] of groupByPrefix(hashes)) {
-      const shard = await this.#readShard(prefix);
-      for (const [hash, evidence] of await this.#gather(shard, wanted, batches)) found.set(hash, evidence);
-    }
-    return found;
+  async *read(hashes: Iterable<string>): AsyncIterable<ReadonlyMap<string, FileEvidence>> {
+    yield* this.#readParts(groupByPrefix(hashes));
   }
 
   async *files(): AsyncIterable<ReadonlyMap<string, FileEvidence>> {
-    const batches = await this.#batches.read();
-    const inBatches = groupByPrefix(new Set(batches.flatMap((batch) => [...batch.hashes()])));
-    for (const prefix of PREFIXES) {
-      const shard = await this.#readShard(prefix);
-      const hashes = new Set([...shard.files.keys(), ...(inBatches.get(prefix) ?? [])]);
-      const found = await this.#gather(shard, hashes, batches);
-      if (found.size > 0) yield found;
-    }
+    yield* this.#readParts(PREFIXES.map((prefix) => [prefix, undefined]));
   }
 
   async add(seen: ReadonlyMap<string, FileEvidence>): Promise<void> {
-    const known = await this.getMany(seen.keys());
-    const news = new Map<string, FileEvidence>();
-    for (const [hash, evidence] of seen) {
-      if (algorithmOf(hash) === undefined) continue;
-      const stored = known.get(hash);
-      if (stored === undefined || mergeEvidence(stored, evidence)) news.set(hash, evidence);
-    }
-    if (news.size === 0) return;
-    await this.#batches.add(news);
-    if (!this.#batches.isFull(await this.#batches.read())) return;
+    await this.#batches.add(seen);
+    if (!(await this.#isFoldDue())) return;
     try {
-      await this.#fold();
+      await withLock(this.#folder, LOCK, async () => {
+        // Asked again under the lock: another process may have folded them meanwhile.
+        if (await this.#isFoldDue()) await this.#fold();
+      });
     } catch (error) {
       // What was added is durable already, and the next run folds it.
       this.#onReport(`${this.#shardFolder}: sightings stay in batches until the next run: ${messageOf(error)}`);
@@ -166,80 +160,117 @@ class LowdbSightings implements SightingStore {
       }
       for (const hash of settled) changed = files.delete(hash) || changed;
       if (!changed) return;
-      low.data = {
-        files: Object.fromEntries([...files].map(([hash, { since, score }]) => [hash, [since.toISOString(), score]])),
-      };
+      low.data = { waiting: groupWaiting(files) };
       await low.write();
     });
   }
 
-  /** All that is known of some files of one shard. */
-  async #gather(
-    { path, files }: Shard,
-    hashes: Iterable<string>,
-    batches: readonly Batch[],
-  ): Promise<Map<string, FileEvidence>> {
-    const found = new Map<string, FileEvidence>();
-    let damaged = 0;
-    for (const hash of hashes) {
-      const stored = files.get(hash);
-      let evidence = stored === undefined ? undefined : readEvidence(hash, stored);
-      if (stored !== undefined && evidence === undefined) damaged++;
-      for (const batch of batches) {
-        const added = batch.find(hash);
-        if (added === undefined) continue;
-        if (evidence === undefined) evidence = added;
-        else mergeEvidence(evidence, added);
+  /** All that is known of the wanted files of each shard, of all its files where none are named; parts without any are left out. */
+  async *#readParts(
+    parts: Iterable<readonly [prefix: string, wanted: ReadonlySet<string> | undefined]>,
+  ): AsyncIterable<Map<string, FileEvidence>> {
+    const batches = await this.#batches.open();
+    try {
+      for (const [prefix, wanted] of parts) {
+        const { files } = await this.#gather(await this.#readShard(prefix), wanted, batches.take(prefix, wanted));
+        if (files.size > 0) yield files;
       }
-      if (evidence !== undefined) found.set(hash, evidence);
+    } finally {
+      batches.close();
     }
-    if (damaged > 0) await this.#keepCopy(path, `${damaged} files' sightings`);
-    return found;
+  }
+
+  /** Adds to what batches tell what a shard does. */
+  async #gather(
+    shard: Shard,
+    wanted: ReadonlySet<string> | undefined,
+    files: Map<string, FileEvidence>,
+  ): Promise<{ readonly shard: Shard; readonly files: Map<string, FileEvidence> }> {
+    let damaged = 0;
+    for (const hash of wanted ?? shard.files.keys()) {
+      const stored = shard.files.get(hash);
+      if (stored === undefined) continue;
+      const evidence = readEvidence(hash, stored);
+      const added = files.get(hash);
+      if (evidence === undefined) damaged++;
+      else if (added === undefined) files.set(hash, evidence);
+      else mergeEvidence(added, evidence);
+    }
+    if (damaged > 0) await this.#keepCopy(shard.path, `${damaged} files' sightings`);
+    return { shard, files };
+  }
+
+  async #isFoldDue(): Promise<boolean> {
+    const { isFull, bytes } = await this.#batches.extent();
+    return isFull || (bytes >= FULL_BYTES && bytes >= (await this.#shardBytes()) / 2);
+  }
+
+  async #shardBytes(): Promise<number> {
+    let bytes = 0;
+    for (const prefix of PREFIXES) {
+      try {
+        bytes += (await stat(this.#shardPath(prefix))).size;
+      } catch (error) {
+        if (systemCodeOf(error) !== 'ENOENT') throw storageError('read', this.#shardPath(prefix), error);
+      }
+    }
+    return bytes;
   }
 
   /** Moves what batches hold into shards and removes them. A kill at any moment loses nothing: folding twice changes nothing. */
   async #fold(): Promise<void> {
-    await withLock(this.#folder, LOCK, async () => {
-      // Read under the lock: another process may have folded them meanwhile.
-      const batches = await this.#batches.read();
-      const queue = [...groupByPrefix(new Set(batches.flatMap((batch) => [...batch.hashes()])))];
-      const write = async (): Promise<void> => {
-        for (let next = queue.pop(); next !== undefined; next = queue.pop()) await this.#foldInto(...next, batches);
-      };
-      // Every writer ends before the lock is given back, a failed one too.
-      const outcomes = await Promise.allSettled(Array.from({ length: WRITERS }, write));
-      for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+    const batches = await this.#batches.open();
+    try {
+      for (let first = 0; first < PREFIXES.length; first += WRITERS) {
+        const writes: Promise<void>[] = [];
+        for (const prefix of PREFIXES.slice(first, first + WRITERS)) {
+          const added = batches.take(prefix);
+          if (added.size > 0) writes.push(this.#foldInto(prefix, added));
+        }
+        // Every writer ends before the lock is given back, a failed one too.
+        const outcomes = await Promise.allSettled(writes);
+        for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+      }
       await this.#batches.remove(batches);
-    });
+    } finally {
+      batches.close();
+    }
   }
 
-  async #foldInto(prefix: string, added: readonly string[], batches: readonly Batch[]): Promise<void> {
-    const shard = await this.#readShard(prefix);
-    const all = await this.#gather(shard, new Set([...shard.files.keys(), ...added]), batches);
+  async #foldInto(prefix: string, added: Map<string, FileEvidence>): Promise<void> {
+    const { shard, files } = await this.#gather(await this.#readShard(prefix), undefined, added);
     const oldestMs = this.#clock.now().getTime() - this.#keptMs;
-    const kept = [...all].filter(([, { lastSeen }]) => lastSeen === undefined || lastSeen.getTime() >= oldestMs);
+    const kept = [...files].filter(([, { lastSeen }]) => lastSeen === undefined || lastSeen.getTime() >= oldestMs);
     shard.low.data = { files: Object.fromEntries(kept.map(([hash, evidence]) => [hash, evidenceToJson(evidence)])) };
     await shard.low.write();
   }
 
+  #shardPath(prefix: string): string {
+    return join(this.#shardFolder, `${prefix}.json`);
+  }
+
   async #readShard(prefix: string): Promise<Shard> {
-    const path = join(this.#shardFolder, `${prefix}.json`);
+    const path = this.#shardPath(prefix);
     const low = new Low(jsonFile(path, readDocument, this.#reportSetAside), { files: {} });
     await low.read();
     return { path, low, files: new Map(Object.entries(low.data.files)) };
   }
 
-  async #readWaiting(): Promise<{ low: Low<StoredFiles>; files: Map<string, WaitingFile> }> {
+  async #readWaiting(): Promise<{ low: Low<StoredWaiting>; files: Map<string, WaitingFile> }> {
     const path = join(this.#folder, 'waiting.json');
-    const low = new Low(jsonFile(path, readDocument, this.#reportSetAside), { files: {} });
+    const low = new Low(jsonFile(path, readWaitingDocument, this.#reportSetAside), { waiting: [] });
     await low.read();
     const files = new Map<string, WaitingFile>();
     let damaged = 0;
-    for (const [hash, json] of Object.entries(low.data.files)) {
-      const file = algorithmOf(hash) === undefined ? undefined : readWaitingFile(json);
-      if (file === undefined) damaged++;
-      else files.set(hash, file);
+    for (const group of low.data.waiting) {
+      const { file, hashes } = readWaitingGroup(group);
+      for (const hash of hashes) {
+        if (file === undefined || typeof hash !== 'string' || algorithmOf(hash) === undefined) damaged++;
+        else files.set(hash, file);
+      }
     }
+    // What was read is in `files` now: held twice, it would be the larger part of a long queue's memory.
+    low.data = { waiting: [] };
     if (damaged > 0) await this.#keepCopy(path, `${damaged} waiting files`);
     return { low, files };
   }
@@ -264,16 +295,17 @@ class LowdbSightings implements SightingStore {
   }
 }
 
-function groupByPrefix(hashes: Iterable<string>): ReadonlyMap<string, readonly string[]> {
-  const groups = new Map<string, string[]>();
+/** Digests by shard, in the order of shards. */
+function groupByPrefix(hashes: Iterable<string>): (readonly [prefix: string, wanted: ReadonlySet<string>])[] {
+  const groups = new Map<string, Set<string>>();
   for (const hash of hashes) {
     if (algorithmOf(hash) === undefined) continue;
     const prefix = hash.slice(0, PREFIX_LENGTH);
     const group = groups.get(prefix);
-    if (group === undefined) groups.set(prefix, [hash]);
-    else group.push(hash);
+    if (group === undefined) groups.set(prefix, new Set([hash]));
+    else group.add(hash);
   }
-  return groups;
+  return [...groups].sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
 /** `{"files":{…}}` if that is what the document is. Members are looked up by name only through Object.entries. */
@@ -288,10 +320,34 @@ function readEvidence(hash: string, json: unknown): FileEvidence | undefined {
   return algorithmOf(hash) === undefined ? undefined : evidenceFromJson(json);
 }
 
-function readWaitingFile(json: unknown): WaitingFile | undefined {
-  if (!Array.isArray(json) || json.length !== 2) return undefined;
-  const [time, score]: readonly unknown[] = json;
+function readWaitingDocument(json: unknown): StoredWaiting | undefined {
+  if (typeof json !== 'object' || json === null) return undefined;
+  const { waiting } = json as { readonly waiting?: unknown };
+  return Array.isArray(waiting) ? { waiting } : undefined;
+}
+
+/** One group of files that share what is stored of them; `file` is undefined where that cannot be read. */
+function readWaitingGroup(json: unknown): {
+  readonly file: WaitingFile | undefined;
+  readonly hashes: readonly unknown[];
+} {
+  const [time, score, hashes]: readonly unknown[] = Array.isArray(json) ? json : [];
   const since = typeof time === 'string' ? new Date(time) : undefined;
-  if (since === undefined || Number.isNaN(since.getTime())) return undefined;
-  return typeof score === 'number' && Number.isFinite(score) ? { since, score } : undefined;
+  const isReadable = since !== undefined && !Number.isNaN(since.getTime()) && Number.isFinite(score);
+  return {
+    file: isReadable ? { since, score: Number(score) } : undefined,
+    hashes: Array.isArray(hashes) ? hashes : [json],
+  };
+}
+
+/** Files by what is stored of them, since thousands became due in the same run. */
+function groupWaiting(files: ReadonlyMap<string, WaitingFile>): StoredWaiting['waiting'] {
+  const groups = new Map<string, [since: string, score: number, hashes: string[]]>();
+  for (const [hash, { since, score }] of files) {
+    const name = `${since.getTime()} ${score}`;
+    const group = groups.get(name);
+    if (group === undefined) groups.set(name, [since.toISOString(), score, [hash]]);
+    else group[2].push(hash);
+  }
+  return [...groups.values()];
 }

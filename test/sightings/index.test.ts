@@ -83,15 +83,13 @@ describe('the memory of sightings', () => {
     expect(evidence?.firstSeen).toEqual(new Date('2026-03-02T01:02:03.456Z'));
   });
 
-  it('never counts a record twice, however often its log is read, and then writes nothing', async () => {
-    const night = seenOn(['ws-1', '1'], ['ws-1', '2']);
-    await open().add(new Map([[HASH, night]]));
-    const before = await batches();
-
-    await open().add(new Map([[HASH, seenOn(['ws-1', '1'], ['ws-1', '2'])]]));
-
+  it('never counts a record twice, however often its log is read', async () => {
+    for (let night = 0; night < 3; night++) {
+      await open().add(new Map([[HASH, seenOn(['ws-1', '1'], ['ws-1', '2'])]]));
+    }
     expect((await open().get(HASH))?.records.count).toBe(2);
-    expect(await batches()).toEqual(before);
+    await fold();
+    expect((await open().get(HASH))?.records.count).toBe(2);
   });
 
   it('counts only what is new in a log that has grown', async () => {
@@ -114,8 +112,8 @@ describe('the memory of sightings', () => {
         [OTHER_HASH, seenOn(['ws-2', '1'])],
       ]),
     );
-    const found = await open().getMany([OTHER_HASH, HASH, '0'.repeat(40)]);
-    expect([...found.keys()].sort()).toEqual([HASH, OTHER_HASH]);
+    const found = await readAll(open(), [OTHER_HASH, HASH, '0'.repeat(40)]);
+    expect([...found.keys()]).toEqual([HASH, OTHER_HASH]);
   });
 
   it('sets a damaged shard aside, says so and goes on', async () => {
@@ -160,7 +158,7 @@ describe('the memory of sightings', () => {
 
     expect(await batches()).toEqual([]);
     expect((await readdir(join(folder, 'sightings'))).filter((name) => name.endsWith('.json'))).toHaveLength(256);
-    expect((await open().getMany(night.keys())).size).toBe(2000);
+    expect((await readAll(open(), night.keys())).size).toBe(2000);
   });
 
   it('counts what stands in shards and in batches together, each record once', async () => {
@@ -198,6 +196,15 @@ describe('the memory of sightings', () => {
     expect(await open().get(HASH)).toBeUndefined();
   });
 });
+
+async function readAll(
+  store: ReturnType<typeof openSightings>,
+  hashes: Iterable<string>,
+): Promise<Map<string, FileEvidence>> {
+  const all = new Map<string, FileEvidence>();
+  for await (const part of store.read(hashes)) for (const [hash, evidence] of part) all.set(hash, evidence);
+  return all;
+}
 
 async function filesOf(store: ReturnType<typeof openSightings>): Promise<Record<string, number>> {
   const counts: Record<string, number> = {};
