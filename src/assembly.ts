@@ -7,6 +7,7 @@ import type { ChangeLog } from './changes.js';
 import type { Clock } from './clock.js';
 import type { Config, LimitWindow, RequestLimits } from './config.js';
 import { messageOf, StorageError, systemCodeOf, UsageError } from './errors.js';
+import type { FileEvidence } from './evidence.js';
 import type { KnownFiles } from './known-good/index.js';
 import { isFresh } from './lookup.js';
 import type { LogStates } from './pipeline/log-states.js';
@@ -78,9 +79,14 @@ export async function openVerdictWatch(
     folder,
     thresholds: config.thresholds,
     sightingsOf: async (digests) => {
-      const [first, ...others] = (await sightings.getMany(digests)).values();
-      for (const other of others) if (first !== undefined) mergeEvidence(first, other);
-      return first;
+      let seen: FileEvidence | undefined;
+      for await (const files of sightings.read(digests)) {
+        for (const evidence of files.values()) {
+          if (seen === undefined) seen = evidence;
+          else mergeEvidence(seen, evidence);
+        }
+      }
+      return seen;
     },
     watcher: {
       // A hash that somebody only asked about is no news to him.
