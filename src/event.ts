@@ -36,6 +36,7 @@ export interface RecordView {
   /**
    * Appends the record as one JSON object in UTF-8, without its closing brace, without a line feed and without a top-level
    * `virustotal` member: `{"a":1` for `{"a":1}`, `{` for `{}`. JSON records keep their tokens byte for byte.
+   * Where rows are wanted it is the row as it stands in the log instead, filled up to the header's width, without its line end.
    */
   writeBody(out: ByteWriter): void;
   /** The decoded event. Costs more than the rest, so it is asked of few records. */
@@ -53,6 +54,22 @@ export interface WantedRecords {
    * else changed. Only JSON lines can: any other log ends in LogError UNSUPPORTED. `isEveryRecordWanted` says nothing then.
    */
   readonly isEveryByteWanted?: boolean;
+  /**
+   * Records are written as rows of the log, behind its header, which is handed over through `onHeader`. Only CSV has rows: any other log,
+   * or member of an archive, ends in LogError UNSUPPORTED.
+   */
+  readonly areRowsWanted?: boolean;
+}
+
+/** The header of a CSV log whose rows are written as they stand. */
+export interface RowHeader {
+  /**
+   * Its own bytes in UTF-8, without its line end: the byte order mark and the line that names the delimiter where the log has them, its
+   * names, and an empty one for each column without.
+   */
+  readonly bytes: Buffer;
+  readonly delimiter: string;
+  readonly lineEnd: string;
 }
 
 /** Who receives what a source reads, in the log's order. All calls are synchronous but `onBlockEnd`. */
@@ -63,6 +80,8 @@ export interface RecordReceiver {
   onOther(count: number): void;
   /** Where every record is wanted: one that is not of the wanted events. Only its body can be had. */
   onOtherRecord?(record: Pick<RecordView, 'writeBody'>): void;
+  /** Where rows are wanted: the header of those that follow, before the first of them. May throw LogError, which ends the log or member. */
+  onHeader?(header: RowHeader): void;
   /** Where every byte is wanted: bytes that are in no wanted record, in their place among these. They are counted elsewhere. */
   onPassage?(bytes: Buffer): void;
   /** A record that could not be read. */

@@ -30,6 +30,10 @@ export interface FoundLogs {
 
 /** Endings of the files this program writes itself; they are never read as logs. */
 export const ENRICHED_ENDING = '.enriched.jsonl';
+/** Of rows with columns added. */
+export const ENRICHED_CSV_ENDING = '.enriched.csv';
+/** What a log's enriched file may end in. */
+export type EnrichedEnding = typeof ENRICHED_ENDING | typeof ENRICHED_CSV_ENDING;
 const CONTEXT_ENDING = '.context.jsonl';
 /** Ending of a log that stands beside the one that was written in its place. */
 export const ORIGINAL_ENDING = '.orig';
@@ -37,8 +41,8 @@ const OWN_FILE = /(\.enriched\.(jsonl|csv)|\.context\.jsonl)$|\.sysmon-vt-[0-9a-
 
 /** Where the context of a log's flagged processes is written: beside its enriched file, which is the log itself where that was written in place. */
 export function contextPathOf(enrichedPath: string): string {
-  const name = enrichedPath.endsWith(ENRICHED_ENDING) ? enrichedPath.slice(0, -ENRICHED_ENDING.length) : enrichedPath;
-  return `${name}${CONTEXT_ENDING}`;
+  const ending = [ENRICHED_ENDING, ENRICHED_CSV_ENDING].find((known) => enrichedPath.endsWith(known)) ?? '';
+  return `${enrichedPath.slice(0, enrichedPath.length - ending.length)}${CONTEXT_ENDING}`;
 }
 
 /** Whether a file beside `names` is one of ours; an `.orig` is only beside the log it was kept for. */
@@ -59,14 +63,21 @@ interface Candidate {
 /**
  * Finds the logs that PATHs (files, folders, globs) name, each once, in a stable order. Links to files and folders are
  * followed once; FIFOs, sockets and devices never are. Our own output files are left out, and so are files of folders and globs that were
- * last changed before `since`.
+ * last changed before `since`. What is written for a log has its name and `ending`.
  * Throws UsageError COLLISION where two logs would be written to one file, or one to a `reserved` one, before anything is read.
  */
 export async function findLogs(
   paths: readonly string[],
   outFolder?: string,
-  since?: Date,
-  reserved: readonly string[] = [],
+  {
+    since,
+    reserved = [],
+    ending = ENRICHED_ENDING,
+  }: {
+    readonly since?: Date | undefined;
+    readonly reserved?: readonly string[];
+    readonly ending?: EnrichedEnding;
+  } = {},
 ): Promise<FoundLogs> {
   const failures: PathFailure[] = [];
   const own: string[] = [];
@@ -141,7 +152,7 @@ export async function findLogs(
     if (found.length === before) failures.push({ path, why: 'no file matches' });
   }
 
-  const logs = await withOutputs(found, commonFolder(roots), outFolder, reserved);
+  const logs = await withOutputs(found, { common: commonFolder(roots), outFolder, reserved, ending });
   return { logs, failures, own };
 }
 
@@ -187,9 +198,17 @@ function isStats(value: unknown): value is { isDirectory(): boolean; isFile(): b
 /** Drops repeats of one file (a named one wins over one met in a folder) and gives each log its output. */
 async function withOutputs(
   found: readonly Candidate[],
-  common: string,
-  outFolder: string | undefined,
-  reserved: readonly string[],
+  {
+    common,
+    outFolder,
+    reserved,
+    ending,
+  }: {
+    readonly common: string;
+    readonly outFolder: string | undefined;
+    readonly reserved: readonly string[];
+    readonly ending: EnrichedEnding;
+  },
 ): Promise<LogFile[]> {
   const byIdentity = new Map<string, Candidate>();
   for (const candidate of found) {
@@ -201,7 +220,7 @@ async function withOutputs(
   const takenBy = new Map(reserved.map((path) => [resolve(path), 'standard input']));
   return [...byIdentity.values()].map((candidate) => {
     const target = outFolder === undefined ? candidate.path : join(outFolder, relativeBelow(common, candidate.path));
-    const enrichedPath = `${target}${ENRICHED_ENDING}`;
+    const enrichedPath = `${target}${ending}`;
     const other = takenBy.get(resolve(enrichedPath));
     if (other !== undefined) {
       throw new UsageError('COLLISION', `${candidate.path} and ${other} would both be written to ${enrichedPath}`);

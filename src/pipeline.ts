@@ -190,12 +190,13 @@ class EnrichRun {
       unaskedReason: job.questioner === undefined ? 'offline' : 'waiting',
     });
     this.#memory = job.sightings === undefined ? undefined : new Memory(job.sightings, job.isDryRun);
+    const form = job.form ?? NATIVE_FORM;
     const wanted: WantedRecords = {
       eventIds: job.eventIds ?? new Set([PROCESS_CREATION]),
       isEveryRecordWanted: job.isEveryRecordWritten ?? false,
       isEveryByteWanted: job.isInPlace ?? false,
+      areRowsWanted: form.areRowsWanted,
     };
-    const form = job.form ?? NATIVE_FORM;
     this.#setup = {
       judgements: this.#judgements,
       memory: this.#memory,
@@ -377,7 +378,7 @@ class EnrichRun {
     const withheld = new Set(unchanged.withheld);
     const members = new Map<Judgement, string>();
     if (counts.processCreations + counts.otherEvents > 0) {
-      await readMembers(log.enrichedPath, (member, key) => {
+      await readMembers(log.enrichedPath, this.#setup.form, (member, key) => {
         if (key === undefined) return;
         const judgement = this.#judgements.of(key);
         judgement.records++;
@@ -598,7 +599,7 @@ class EnrichRun {
 const STDIN_NAME = 'standard input';
 
 /** Raised when a source or sink comes to write other bytes for the same log, so that old enriched files are made anew. */
-const READING_VERSION = 1;
+const READING_VERSION = 2;
 
 /** Files that at least one engine detects, worst first, then those that ran most. */
 function detectedFiles(judgements: Judgements): DetectedFile[] {

@@ -20,12 +20,12 @@ import { loadConfig, parseDuration } from '../config.js';
 import { readDoNotAsk } from '../do-not-ask.js';
 import { describeReject, EnrichmentError, UsageError } from '../errors.js';
 import { HASH_BEARING_EVENTS, PROCESS_CREATION } from '../event.js';
-import { ENRICHED_ENDING, findLogs, type LogFile, refuseLoss } from '../log-paths.js';
+import { findLogs, type LogFile, refuseLoss } from '../log-paths.js';
 import { enrich } from '../pipeline.js';
 import type { ReportFormat } from '../reports/index.js';
 import { beginRun, type OpenRun, type RunEnd } from '../runs.js';
 import { outputFile } from '../sinks/enriched-file.js';
-import { NATIVE_FORM, RECORD_FORMS } from '../sinks/record-form.js';
+import { NATIVE_FORM, RECORD_FORMS, type RecordForm } from '../sinks/record-form.js';
 import { streamByteReader } from '../sources/byte-reader.js';
 import type { RunFailure, Summary } from '../summary.js';
 import { describePlan, planOf } from './plan.js';
@@ -69,10 +69,7 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
   const eventIds = parseEventIds(options.events);
   const form = RECORD_FORMS.get(options.records ?? 'jsonl');
   if (form === undefined) {
-    throw new UsageError(
-      'BAD_USAGE',
-      `--records ${options.records}: it takes ${[...RECORD_FORMS.keys()].join(' or ')}`,
-    );
+    throw new UsageError('BAD_USAGE', `--records ${options.records}: it takes ${[...RECORD_FORMS.keys()].join(', ')}`);
   }
   const reportFormats =
     options.report === undefined ? undefined : (await import('../reports/index.js')).parseReportFormats(options.report);
@@ -92,8 +89,11 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
   const found = await findLogs(
     paths.filter((path) => path !== '-'),
     options.out,
-    since?.(shell.clock.now()),
-    readsStdin && options.out !== undefined ? [stdinPathIn(options.out)] : [],
+    {
+      since: since?.(shell.clock.now()),
+      reserved: readsStdin && options.out !== undefined ? [stdinPathIn(options.out, form)] : [],
+      ending: form.ending,
+    },
   );
   const logs = options.inPlace ? await writtenInPlace(found.logs) : found.logs;
 
@@ -102,7 +102,7 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
   const output = new RunOutput(shell, loudnessOf(options), (logName, reject) => rejects?.add(logName, reject));
   for (const warning of config.warnings) output.say(`sysmon-vt: ${warning}`);
   for (const path of found.own) output.say(`sysmon-vt: ${path}: skipped, it is one of this program's own files`);
-  const spool = readsStdin ? await openSpool(options.out) : undefined;
+  const spool = readsStdin ? await openSpool(options.out, form) : undefined;
   const cache = await openConfiguredCache(config, (report) => output.say(`sysmon-vt: ${report}`));
   let questioner: OpenQuestioner | undefined;
   let lists: Awaited<ReturnType<typeof openKnownLists>> | undefined;
@@ -365,18 +365,18 @@ interface Spool {
 }
 
 /** The file for the records of standard input below `--out`. */
-function stdinPathIn(outFolder: string): string {
-  return join(outFolder, `stdin${ENRICHED_ENDING}`);
+function stdinPathIn(outFolder: string, { ending }: RecordForm): string {
+  return join(outFolder, `stdin${ending}`);
 }
 
 /** Where the records of standard input are written: below `--out`, or in a private temporary folder on the way to stdout. */
-async function openSpool(outFolder: string | undefined): Promise<Spool> {
+async function openSpool(outFolder: string | undefined, form: RecordForm): Promise<Spool> {
   if (outFolder !== undefined) {
-    return { enrichedPath: stdinPathIn(outFolder), isForStdout: false, remove: async () => {} };
+    return { enrichedPath: stdinPathIn(outFolder, form), isForStdout: false, remove: async () => {} };
   }
   const folder = await mkdtemp(join(tmpdir(), 'sysmon-vt-'));
   return {
-    enrichedPath: join(folder, `${randomUUID()}${ENRICHED_ENDING}`),
+    enrichedPath: join(folder, `${randomUUID()}${form.ending}`),
     isForStdout: true,
     remove: () => rm(folder, { recursive: true, force: true }),
   };

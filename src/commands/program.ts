@@ -80,7 +80,7 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
     .option('--events <ids>', 'events that get a verdict: 1,6,7,15,23,26,27,28,29; 1 without')
     .option(
       '--records <form>',
-      'how records are written: jsonl (as found) or ecs (Elastic Common Schema); jsonl without',
+      'how records are written: jsonl (as found), ecs (Elastic Common Schema), or csv (rows of CSV logs with columns added); jsonl without',
     )
     .option('--all-events', 'write all other records too, as they are and without a verdict')
     .option(

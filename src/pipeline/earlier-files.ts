@@ -3,7 +3,7 @@ import { EnrichmentError, messageOf, systemCodeOf } from '../errors.js';
 import type { LookupKey } from '../hash.js';
 import type { Judgements } from '../judgements.js';
 import { inPlaceFile } from '../sinks/in-place.js';
-import { RECORD_FORMS } from '../sinks/record-form.js';
+import { RECORD_FORMS, type RecordForm } from '../sinks/record-form.js';
 import { readMembers, refreshFile } from '../sinks/refresh.js';
 import type { ContainerLimits } from '../sources/index.js';
 import { flagFiles } from './choosing.js';
@@ -55,7 +55,7 @@ export async function refreshEarlierFiles(
       if (!(await refreshFile(enrichedPath, memberFor, form, output))) continue;
       observer.onRefreshed(enrichedPath);
       await states.noteRefreshed(enrichedPath);
-      if (isLogThere) await writeEarlierContext(file, setup, observer);
+      if (isLogThere) await writeEarlierContext(file, form, setup, observer);
       else if (isFlagged)
         observer.onNote(logPath, 'the log is gone or has changed: what happened around is not written');
     } catch (error) {
@@ -68,6 +68,7 @@ export async function refreshEarlierFiles(
 
 async function writeEarlierContext(
   { enrichedPath, logPath }: EarlierFile,
+  form: RecordForm,
   {
     judgements,
     memory,
@@ -77,7 +78,7 @@ async function writeEarlierContext(
 ): Promise<void> {
   // The context is that of all flagged processes of the log, whose other files were not asked about in this run.
   const others: string[] = [];
-  await readMembers(enrichedPath, (_member, key) => {
+  await readMembers(enrichedPath, form, (_member, key) => {
     if (key === undefined || judgements.find(key.hash) !== undefined) return;
     judgements.of(key);
     others.push(key.hash);

@@ -5,13 +5,14 @@ import {
   PROCESS_CREATION,
   type RecordReceiver,
   type RecordView,
+  type RowHeader,
   type SysmonEvent,
   type WantedRecords,
 } from '../event.js';
 import { lookupKeyOf } from '../hash.js';
 import type { Judgement, Judgements } from '../judgements.js';
 import type { OutputFile } from '../sinks/enriched-file.js';
-import type { RecordForm } from '../sinks/record-form.js';
+import type { RecordForm, RecordWriter } from '../sinks/record-form.js';
 import type { ByteReader } from '../sources/byte-reader.js';
 import { type ContainerLimits, readLog } from '../sources/index.js';
 import { virustotalMember } from '../verdict.js';
@@ -138,13 +139,12 @@ class FileReceiver implements RecordReceiver {
   readonly #name: string;
   readonly #output: OutputFile;
   readonly #setup: ReadingSetup;
+  readonly #writer: RecordWriter;
   readonly #observer: ReadingObserver;
   /** Bodies of the block's records and what stands between them, back to back, and what belongs to each. */
   readonly #bodies = new ByteWriter();
   readonly #pending: PendingPart[] = [];
   readonly #out = new ByteWriter(FLUSH_BYTES * 2);
-  /** In place, what follows a record in the log follows it as a passage. */
-  readonly #recordEnd: string;
   #members: Map<Judgement, string> | undefined = new Map();
 
   constructor(
@@ -157,7 +157,7 @@ class FileReceiver implements RecordReceiver {
     this.counts = log.counts;
     this.#setup = setup;
     this.#observer = observer;
-    this.#recordEnd = setup.wanted.isEveryByteWanted ? '}' : '}\n';
+    this.#writer = setup.form.open();
   }
 
   members(): MembersAsWritten {
@@ -181,15 +181,21 @@ class FileReceiver implements RecordReceiver {
     const judgement = key === undefined ? undefined : this.#setup.judgements.of(key, record.hashes);
     if (judgement !== undefined) this.#note(judgement, record);
     if (this.#setup.isDryRun) return;
-    this.#setup.form.writeBody(record, this.#bodies);
+    this.#writer.writeBody(record, this.#bodies);
     this.#pending.push({ kind: 'event', end: this.#bodies.length, eventId: record.eventId, judgement });
   }
 
   onOtherRecord(record: Pick<RecordView, 'writeBody'>): void {
     this.counts.total++;
     if (this.#setup.isDryRun) return;
-    record.writeBody(this.#bodies);
+    this.#writer.writeOther(record, this.#bodies);
     this.#pending.push({ kind: 'other record', end: this.#bodies.length, eventId: 0, judgement: undefined });
+  }
+
+  onHeader(header: RowHeader): void {
+    if (this.#setup.isDryRun) return;
+    this.#writer.writeHeader(header, this.#bodies);
+    this.#pending.push({ kind: 'passage', end: this.#bodies.length, eventId: 0, judgement: undefined });
   }
 
   onPassage(bytes: Buffer): void {
@@ -225,16 +231,18 @@ class FileReceiver implements RecordReceiver {
 
   async #judgeAndWrite(): Promise<void> {
     await this.#setup.judgements.resolve();
+    // In place, what follows a record in the log follows it as a passage.
+    const recordEnd = this.#setup.wanted.isEveryByteWanted ? '}' : this.#writer.recordEnd;
     let start = 0;
     for (const { kind, end, eventId, judgement } of this.#pending) {
       this.#out.bytes(this.#bodies.buffer, start, end);
       if (kind === 'event') {
-        const tail = this.#setup.form.tail(eventId, judgement?.member ?? NO_HASH_MEMBER);
+        const tail = this.#writer.tail(eventId, judgement?.member ?? NO_HASH_MEMBER);
         const isEmptyObject = end - start === 1 && this.#bodies.buffer[start] === OPEN_BRACE;
         this.#out.text(isEmptyObject ? tail.slice(1) : tail);
         if (judgement !== undefined) this.#keepMember(judgement);
       }
-      if (kind !== 'passage') this.#out.text(this.#recordEnd);
+      if (kind !== 'passage') this.#out.text(recordEnd);
       start = end;
       if (this.#out.length >= FLUSH_BYTES) await this.#flush();
     }

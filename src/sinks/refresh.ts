@@ -13,20 +13,15 @@ const FLUSH_BYTES = 256 * 1024;
 /** Longest line that may be ours: no source hands over a record of more than 16 MiB. */
 const MAX_LINE_BYTES = 32 * 1024 * 1024;
 
-const MEMBER_NAME = Buffer.from('"virustotal":{');
 const LINE_FEED = 0x0a;
-const CLOSING_BRACE = 0x7d;
-const COMMA = 0x2c;
 
 /** The `virustotal` member as it should be for a file, JSON text; undefined to leave it as it is. */
 type MemberFor = (key: LookupKey) => string | undefined;
 
 /**
- * Streams an enriched file once and replaces the `virustotal` member of each record for which `memberFor` gives another text;
- * all other bytes stay, line ends and lines that are none of ours too. The file is rewritten whole or, where nothing differs, not at all.
+ * Streams an enriched file once and replaces the verdict's part of each record for which `memberFor` gives another member; all other
+ * bytes stay, line ends and lines that are none of ours too. The file is rewritten whole or, where nothing differs, not at all.
  * Returns whether it was rewritten.
- * The member is the last one of its line, since that is how this program writes it. Inside a JSON string its name would have
- * its quotes escaped, so the last occurrence of the bytes is the member itself.
  */
 export async function refreshFile(
   path: string,
@@ -39,13 +34,14 @@ export async function refreshFile(
   let hasChanged = false;
   try {
     for await (const { line, isWhole } of linesOf(file)) {
-      const replaced = isWhole ? replaceTail(line, memberFor, form) : undefined;
-      if (replaced === undefined) {
+      const found = isWhole ? form.findVerdict(line) : undefined;
+      const member = found && memberOtherThan(found.member, memberFor);
+      if (found === undefined || member === undefined) {
         out.bytes(line);
       } else {
-        out.bytes(line, 0, replaced.start);
-        out.text(replaced.tail);
-        out.bytes(line, replaced.end);
+        out.bytes(line, 0, found.start);
+        out.text(found.rewritten(member));
+        out.bytes(line, found.end);
         hasChanged = true;
       }
       if (out.length >= FLUSH_BYTES) {
@@ -74,13 +70,14 @@ export async function refreshFile(
  */
 export async function readMembers(
   path: string,
+  form: RecordForm,
   onMember: (member: string, key: LookupKey | undefined) => void,
 ): Promise<void> {
   const file = await openEnriched(path);
   try {
     for await (const { line, isWhole } of linesOf(file)) {
-      const found = isWhole ? findMember(line) : undefined;
-      if (found !== undefined) onMember(found.text, keyOf(found.text));
+      const found = isWhole ? form.findVerdict(line) : undefined;
+      if (found !== undefined) onMember(found.member, keyOf(found.member));
     }
   } finally {
     await file.close();
@@ -95,33 +92,11 @@ async function openEnriched(path: string): Promise<FileHandle> {
   }
 }
 
-/** Where a line's member stands (`name`: its name's first byte, `end`: the record's closing brace), and its text. */
-function findMember(line: Buffer): { readonly name: number; readonly end: number; readonly text: string } | undefined {
-  const name = line.lastIndexOf(MEMBER_NAME);
-  if (name < 1) return undefined;
-  const start = name + MEMBER_NAME.length - 1;
-  // The line ends in the member's own brace and the record's.
-  const end = line.lastIndexOf(CLOSING_BRACE);
-  return { name, end, text: line.toString('utf8', start, end) };
-}
-
-/** What takes the place of a line's bytes from `start` to `end`. */
-interface Replacement {
-  readonly start: number;
-  readonly end: number;
-  readonly tail: string;
-}
-
-function replaceTail(line: Buffer, memberFor: MemberFor, form: RecordForm): Replacement | undefined {
-  const found = findMember(line);
-  const key = found === undefined ? undefined : keyOf(found.text);
-  if (found === undefined || key === undefined) return undefined;
-  const { name, end, text } = found;
-  const member = memberFor(key);
-  if (member === undefined || member === text) return undefined;
-  // A record without any other member has no comma before this one.
-  if (line[name - 1] !== COMMA) return { start: name, end, tail: form.tail(form.eventIdOf(line), member).slice(1) };
-  return { start: form.tailStart(line, name - 1), end, tail: form.tail(form.eventIdOf(line), member) };
+/** The member that is to take the place of one; undefined where it is to stay. */
+function memberOtherThan(written: string, memberFor: MemberFor): string | undefined {
+  const key = keyOf(written);
+  const member = key && memberFor(key);
+  return member === written ? undefined : member;
 }
 
 /** The look-up key that a member names, or undefined if it is none of ours or names none. */

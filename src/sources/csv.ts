@@ -1,5 +1,7 @@
+import { ByteWriter } from '../byte-writer.js';
+import { VERDICT_COLUMNS } from '../csv-cells.js';
 import { LogError } from '../errors.js';
-import type { RecordReceiver, SysmonEvent, WantedRecords } from '../event.js';
+import type { RecordReceiver, RecordView, SysmonEvent, WantedRecords } from '../event.js';
 import type { ByteReader } from './byte-reader.js';
 import { type Columns, decodeCells, readHeader, toRecord } from './csv/columns.js';
 import { RowReader } from './csv/rows.js';
@@ -14,11 +16,17 @@ import { decodeOtherRecord, decodeRecord, eventIdOf, type TextRecord } from './t
 /** What parts cells; most tools write commas, Windows the list separator of its language. */
 const DELIMITERS = [',', ';', '\t'] as const;
 
+const LINE_FEED = 0x0a;
+const CARRIAGE_RETURN = 0x0d;
+
 /** PowerShell's type above the header; also in the middle, where exports were joined. */
 const TYPE_LINE = /^"?#TYPE /;
 
 /** Excel's way to name the delimiter. */
 const SEPARATOR_LINE = /^"?sep=([^"\r])/i;
+
+/** Names that this program added to a header: they are no columns of the log's own. */
+const OWN_COLUMNS: readonly string[] = VERDICT_COLUMNS;
 
 /** Whether a log that starts with these bytes of UTF-8 is CSV with the columns of events. */
 export function looksLikeCsv(head: Buffer): boolean {
@@ -35,7 +43,7 @@ export function looksLikeCsv(head: Buffer): boolean {
 }
 
 /**
- * Reads CSV in UTF-8: what Event Viewer, PowerShell, EvtxECmd, hayabusa, Splunk, Kibana and Log Analytics export, and columns named
+ * Reads CSV in UTF-8, with the columns of verdicts this program added or without: what Event Viewer, PowerShell, EvtxECmd, hayabusa, Splunk, Kibana and Log Analytics export, and columns named
  * like Sysmon's fields. Columns are told by their names, whatever their order; of rows that hayabusa writes for each rule one event
  * matches, the first counts. Rejects with LogError where the header is not that of events, and where reading fails.
  */
@@ -46,10 +54,28 @@ export async function readCsv(reader: ByteReader, wanted: WantedRecords, receive
   await receiver.onBlockEnd();
 }
 
-/** Rows of a table whose delimiter is found in its header; blank lines and what tools write above the header are passed over. */
+/**
+ * Rows of a table whose delimiter is found in its header; blank lines and what tools write above the header are passed over, and so are
+ * the columns of verdicts that this program added.
+ */
 class TableReader {
   #delimiter: string | undefined;
   #rows: RowReader | undefined;
+  #headerCells: number | undefined;
+  #ownCells = 0;
+
+  /** What parts cells, once the header was read. */
+  get delimiter(): string {
+    return this.#delimiter ?? ',';
+  }
+
+  /** Whether a line above the header names the delimiter. */
+  hasSeparatorLine = false;
+
+  /** Whether this program added its columns to the header. */
+  get hasVerdicts(): boolean {
+    return this.#ownCells > 0;
+  }
 
   get isOpen(): boolean {
     return this.#rows?.isOpen === true;
@@ -62,16 +88,33 @@ class TableReader {
       const [, separator] = (this.#rows === undefined && SEPARATOR_LINE.exec(line)) || [];
       if (separator !== undefined) {
         this.#delimiter = separator;
+        this.hasSeparatorLine = true;
         return undefined;
       }
     }
-    this.#rows ??= new RowReader(this.#delimiter ?? delimiterOf(line));
-    return this.#rows.addLine(line);
+    this.#delimiter ??= delimiterOf(line);
+    this.#rows ??= new RowReader(this.#delimiter);
+    const cells = this.#rows.addLine(line);
+    return cells && this.#withoutVerdict(cells);
   }
 
   /** Forgets the row that is being read. */
   reset(): void {
     this.#rows?.reset();
+  }
+
+  #withoutVerdict(cells: string[]): string[] {
+    if (this.#headerCells === undefined) {
+      this.#headerCells = cells.length;
+      const isOurs = OWN_COLUMNS.every((name, index) => cells.at(index - OWN_COLUMNS.length) === name);
+      if (!isOurs) return cells;
+      this.#ownCells = OWN_COLUMNS.length;
+      const names = cells.slice(0, -OWN_COLUMNS.length);
+      // It was filled up to the width of its rows.
+      while (names.at(-1) === '') names.pop();
+      return names;
+    }
+    return this.#ownCells > 0 && cells.length >= this.#headerCells ? cells.slice(0, -this.#ownCells) : cells;
   }
 }
 
@@ -94,6 +137,8 @@ function mayBeWanted({ eventIds, hasRaw }: Columns, cells: readonly string[], wa
 interface PlacedRow {
   readonly cells: readonly string[];
   readonly place: { readonly record: string; readonly offset: number };
+  /** Its bytes without line end, where rows are wanted. */
+  readonly bytes: Buffer | undefined;
 }
 
 /** Turns rows into records and hands the wanted ones over. */
@@ -110,10 +155,30 @@ class CsvRecords implements LineVisitor {
   #count = 0;
   #wasLastRowShort = false;
   readonly #seen = new SeenRecords();
+  /** Where rows are wanted, the bytes of the one that is being read. */
+  readonly #bytes: ByteWriter | undefined;
+  readonly onMark?: () => void;
+  readonly onBytes?: (bytes: Buffer) => void;
+  #isMarked = false;
+  /** Gone once the header was handed over. */
+  #headerBytes: Buffer | undefined;
+  #lineEnd = '\n';
+  /** The cells that every row is filled up to where rows are wanted. */
+  #width: number | undefined;
 
   constructor(wanted: WantedRecords, receiver: RecordReceiver) {
     this.#wanted = wanted;
     this.#receiver = receiver;
+    if (wanted.areRowsWanted !== true) return;
+    const row = new ByteWriter();
+    this.#bytes = row;
+    this.onMark = () => {
+      this.#isMarked = true;
+    };
+    this.onBytes = (bytes) => {
+      if (!this.#table.isOpen) row.clear();
+      row.bytes(bytes);
+    };
   }
 
   onLine(line: string, offset: number): void {
@@ -150,13 +215,21 @@ class CsvRecords implements LineVisitor {
   #addRow(cells: readonly string[]): void {
     if (this.#header === undefined) {
       this.#header = cells;
+      this.#headerBytes = this.#rowBytes();
+      if (this.#bytes?.view().at(-2) === CARRIAGE_RETURN) this.#lineEnd = '\r\n';
       return;
     }
     // Joined exports bring their header along.
     if (cells.length === this.#header.length && cells.every((cell, index) => cell === this.#header?.[index])) return;
     this.#flush();
     this.#count++;
-    this.#pending = { cells, place: { record: String(this.#count), offset: this.#offset } };
+    const place = { record: String(this.#count), offset: this.#offset };
+    this.#pending = { cells, place, bytes: this.#rowBytes() };
+  }
+
+  /** A copy of the bytes of the row that was just read, without its line end. */
+  #rowBytes(): Buffer | undefined {
+    return this.#bytes && Buffer.from(withoutLineEnd(this.#bytes.view()));
   }
 
   #rejectAsTooLarge(): void {
@@ -188,29 +261,33 @@ class CsvRecords implements LineVisitor {
       return;
     }
     this.#wasLastRowShort = isShort;
+    // Event Viewer's rows have a cell more than its header.
+    this.#width ??= Math.max(this.#header.length, row.cells.length);
     if (mayBeWanted(this.#columns, row.cells, this.#wanted)) {
-      this.#hand(this.#columns, toRecord(this.#columns, row.cells), row.place);
+      this.#hand(this.#columns, toRecord(this.#columns, row.cells), row);
     } else if (this.#wanted.isEveryRecordWanted === true) {
       const record = toRecord(this.#columns, row.cells);
-      this.#passOther(this.#columns, record, this.#find(record));
+      this.#passOther(this.#columns, record, this.#find(record), row);
     } else {
       this.#receiver.onOther(1);
     }
   }
 
-  #hand(columns: Columns, record: JsonObject, place: PlacedRow['place']): void {
+  #hand(columns: Columns, record: JsonObject, row: PlacedRow): void {
     const found = this.#find(record);
     if (found === undefined || !this.#wanted.eventIds.has(found.eventId)) {
-      this.#passOther(columns, record, found);
+      this.#passOther(columns, record, found, row);
       return;
     }
     const event = found.decode();
     if (event.data.size === 0) {
-      this.#receiver.onReject({ code: 'BAD_RECORD', message: 'the row holds no field of the event', ...place });
+      this.#receiver.onReject({ code: 'BAD_RECORD', message: 'the row holds no field of the event', ...row.place });
     } else if (found.isPerRule && this.#seen.hasSeen(event)) {
       this.#receiver.onDuplicate();
     } else {
-      this.#receiver.onEvent(asRecordView(event));
+      const writeBody = this.#rowWriter(row);
+      const view = asRecordView(event);
+      this.#receiver.onEvent(writeBody === undefined ? view : { ...view, writeBody });
     }
   }
 
@@ -222,11 +299,49 @@ class CsvRecords implements LineVisitor {
     return { eventId: event.eventId, isPerRule: false, decode: () => event };
   }
 
-  #passOther(columns: Columns, record: JsonObject, found: FoundEvent | undefined): void {
-    const other = this.#wanted.isEveryRecordWanted === true ? decodeOther(columns, record, found) : undefined;
+  #passOther(columns: Columns, record: JsonObject, found: FoundEvent | undefined, row: PlacedRow): void {
+    if (this.#wanted.isEveryRecordWanted !== true) {
+      this.#receiver.onOther(1);
+      return;
+    }
+    const writeBody = this.#rowWriter(row);
+    if (writeBody !== undefined) {
+      this.#receiver.onOtherRecord?.({ writeBody });
+      return;
+    }
+    const other = decodeOther(columns, record, found);
     if (other === undefined) this.#receiver.onOther(1);
     else this.#receiver.onOtherRecord?.(asRecordView(other));
   }
+
+  /** Where rows are wanted: hands the header over, if this row is the first, and returns what writes the row. */
+  #rowWriter({ bytes, cells }: PlacedRow): RecordView['writeBody'] | undefined {
+    if (bytes === undefined) return undefined;
+    this.#handHeader();
+    const { delimiter } = this.#table;
+    const missing = Math.max(0, (this.#width ?? 0) - cells.length);
+    return (out) => {
+      out.bytes(bytes);
+      out.text(delimiter.repeat(missing));
+    };
+  }
+
+  #handHeader(): void {
+    if (this.#headerBytes === undefined || this.#header === undefined) return;
+    const { delimiter, hasSeparatorLine, hasVerdicts } = this.#table;
+    const missing = hasVerdicts ? 0 : (this.#width ?? 0) - this.#header.length;
+    const above = `${this.#isMarked ? '\ufeff' : ''}${hasSeparatorLine ? `sep=${delimiter}${this.#lineEnd}` : ''}`;
+    const parts = [Buffer.from(above), this.#headerBytes, Buffer.from(delimiter.repeat(missing))];
+    this.#headerBytes = undefined;
+    this.#receiver.onHeader?.({ bytes: Buffer.concat(parts), delimiter, lineEnd: this.#lineEnd });
+  }
+}
+
+function withoutLineEnd(row: Buffer): Buffer {
+  let end = row.length;
+  if (row[end - 1] === LINE_FEED) end--;
+  if (row[end - 1] === CARRIAGE_RETURN) end--;
+  return row.subarray(0, end);
 }
 
 type FoundEvent = Pick<RecognisedEvent, 'eventId' | 'isPerRule' | 'decode'>;

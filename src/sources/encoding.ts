@@ -14,6 +14,8 @@ const HEAD_BYTES = 16;
 /** Bytes of UTF-16 decoded at a time. */
 const CHUNK_BYTES = 64 * 1024;
 
+const BYTE_ORDER_MARK: Buffer = Buffer.from([0xef, 0xbb, 0xbf]);
+
 /** UTF-8 needs at most three bytes for one 16-bit unit. */
 const MAX_UTF8_BYTES_PER_UNIT = 3;
 
@@ -28,6 +30,18 @@ export function decodingReader(reader: PeekableReader): ByteReader {
     read: async (target) => {
       decoded ??= await startDecoding(reader);
       return decoded.read(target);
+    },
+  };
+}
+
+/** The same UTF-8 text with a byte order mark in front. */
+export function withMark(reader: ByteReader): ByteReader {
+  let mark = BYTE_ORDER_MARK;
+  return {
+    read: async (target) => {
+      const copied = mark.copy(target);
+      mark = mark.subarray(copied);
+      return copied === target.length ? copied : copied + (await reader.read(target.subarray(copied)));
     },
   };
 }

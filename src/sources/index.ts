@@ -12,7 +12,7 @@ import {
   openMembers,
 } from './containers.js';
 import { looksLikeCsv, readCsv } from './csv.js';
-import { decodingReader, detectEncoding } from './encoding.js';
+import { decodingReader, detectEncoding, withMark } from './encoding.js';
 import { isEvtx, readEvtx } from './evtx/index.js';
 import { looksLikeJson, readJson } from './json.js';
 import { looksLikeText, readText } from './text.js';
@@ -120,8 +120,10 @@ class NestedReading {
       return this.#takenFor(place, 'empty', 'no bytes');
     }
     const isInPlace = wanted.isEveryByteWanted ?? false;
+    const areRowsWanted = wanted.areRowsWanted ?? false;
     if (isEvtx(head)) {
       if (isInPlace) throw notInPlace('EVTX');
+      if (areRowsWanted) throw notInRows('EVTX');
       await readEvtx(reader, wanted, this.#receiver);
       return this.#takenFor(place, 'EVTX', 'the signature of event log files or chunks');
     }
@@ -140,7 +142,10 @@ class NestedReading {
         if (encoding !== 'utf-8') throw notInPlace(`JSON in ${encoding}`);
         this.#receiver.onPassage?.(head.subarray(0, markBytes));
       }
-      await source.read(text, wanted, this.#receiver);
+      if (areRowsWanted && source.read !== readCsv) throw notInRows(source.format);
+      // Rows keep the mark they had; what was UTF-16 needs one, since spreadsheets take text without for their own code page.
+      const isMarked = areRowsWanted && (markBytes > 0 || encoding !== 'utf-8');
+      await source.read(isMarked ? withMark(text) : text, wanted, this.#receiver);
       return this.#takenFor(place, source.format, source.sign);
     }
     throw new LogError('NOT_A_LOG', `no log format that is known here; it ${describeHead(head, textHead)}`);
@@ -217,6 +222,13 @@ function notInPlace(format: string): LogError {
   return new LogError(
     'UNSUPPORTED',
     `${format} cannot be changed in place, only JSON lines in UTF-8 can; give --out DIR instead`,
+  );
+}
+
+function notInRows(format: string): LogError {
+  return new LogError(
+    'UNSUPPORTED',
+    `${format} has no rows that columns could be added to; --records csv takes CSV logs only, leave it out for this one`,
   );
 }
 

@@ -14,6 +14,10 @@ const BYTE_ORDER_MARK = Buffer.from([0xef, 0xbb, 0xbf]);
 
 /** Who is shown the lines of a log, in order. */
 export interface LineVisitor {
+  /** The text starts with a byte order mark. */
+  onMark?(): void;
+  /** The bytes of the line that `onLine` is called with next, its line end included; they last until then. */
+  onBytes?(bytes: Buffer): void;
   /** One line without its line feed, which is missing only at the very end of the log; a carriage return before it is left in place. */
   onLine(line: string, offset: number): void;
   /** A line longer than `MAX_RECORD_BYTES`, which was skipped. */
@@ -42,12 +46,17 @@ export async function readLines(reader: ByteReader, visitor: LineVisitor): Promi
     let start = 0;
     if (bufferOffset === 0 && kept === 0 && buffer.subarray(0, end).indexOf(BYTE_ORDER_MARK) === 0) {
       start = BYTE_ORDER_MARK.length;
+      visitor.onMark?.();
     }
     // What was kept holds no line feed.
     let lineEnd = buffer.indexOf(LINE_FEED, Math.max(start, kept));
     while (lineEnd >= 0 && lineEnd < end) {
-      if (tooLongAt === undefined) visitor.onLine(buffer.toString('utf8', start, lineEnd), bufferOffset + start);
-      else visitor.onTooLong(tooLongAt);
+      if (tooLongAt === undefined) {
+        visitor.onBytes?.(buffer.subarray(start, lineEnd + 1));
+        visitor.onLine(buffer.toString('utf8', start, lineEnd), bufferOffset + start);
+      } else {
+        visitor.onTooLong(tooLongAt);
+      }
       tooLongAt = undefined;
       start = lineEnd + 1;
       lineEnd = buffer.indexOf(LINE_FEED, start);
@@ -64,6 +73,9 @@ export async function readLines(reader: ByteReader, visitor: LineVisitor): Promi
     await visitor.onBlockEnd();
   }
   if (tooLongAt !== undefined) visitor.onTooLong(tooLongAt);
-  else if (kept > 0) visitor.onLine(buffer.toString('utf8', 0, kept), bufferOffset);
+  else if (kept > 0) {
+    visitor.onBytes?.(buffer.subarray(0, kept));
+    visitor.onLine(buffer.toString('utf8', 0, kept), bufferOffset);
+  }
   await visitor.onBlockEnd();
 }
