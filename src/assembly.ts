@@ -6,12 +6,13 @@ import { type AnswerCache, openCache } from './cache/index.js';
 import type { ChangeLog } from './changes.js';
 import type { Clock } from './clock.js';
 import type { Config, LimitWindow, RequestLimits } from './config.js';
-import { messageOf, StorageError, systemCodeOf, UsageError } from './errors.js';
+import { type EnrichmentError, messageOf, StorageError, systemCodeOf, UsageError } from './errors.js';
 import type { FileEvidence } from './evidence.js';
 import type { KnownFiles } from './known-good/index.js';
 import { isFresh } from './lookup.js';
 import type { LogStates } from './pipeline/log-states.js';
 import type { EnrichQuestioner } from './pipeline.js';
+import type { DispensableSightings } from './sightings/dispensable.js';
 import type { SightingStore } from './sightings/index.js';
 import type { QuotaSummary, QuotaWindow } from './summary.js';
 import type { Purpose, Usage } from './virustotal/ledger.js';
@@ -37,6 +38,12 @@ export function openConfiguredCache(config: Config, onReport: (report: string) =
   return openCache(url, { onReport });
 }
 
+/**
+ * Who is told of a part of the cache folder that cannot be used and that a run can do without: what was read of logs, sightings, the
+ * history of changes. Its verdicts are right then, but what it should remember is lost.
+ */
+type OnLost = (failure: EnrichmentError) => void;
+
 /** The memory of what ran: one for all hosts of VirusTotal, since sightings are this site's own. */
 export async function openConfiguredSightings(
   config: Config,
@@ -44,6 +51,16 @@ export async function openConfiguredSightings(
 ): Promise<SightingStore> {
   const { openSightings } = await import('./sightings/index.js');
   return openSightings(dataFolder(config), { onReport, keptMs: config.sightingsKeptMs });
+}
+
+/** The same for a run that can do without. */
+export async function openDispensableSightings(
+  config: Config,
+  onReport: (report: string) => void,
+  onLost: OnLost,
+): Promise<DispensableSightings> {
+  const { DispensableSightings } = await import('./sightings/dispensable.js');
+  return new DispensableSightings(await openConfiguredSightings(config, onReport), onLost);
 }
 
 /** What becomes of changed verdicts. */
@@ -59,14 +76,15 @@ export interface VerdictWatch {
 export async function openVerdictWatch(
   config: Config,
   options: {
-    readonly sightings: SightingStore;
+    readonly sightings: DispensableSightings;
     readonly clock: Clock;
     readonly execCommand?: string;
     readonly environment: Readonly<Record<string, string | undefined>>;
     readonly onReport: (report: string) => void;
+    readonly onLost: OnLost;
   },
 ): Promise<VerdictWatch> {
-  const { sightings, clock, onReport } = options;
+  const { sightings, clock, onReport, onLost } = options;
   const [{ openAlertOutbox }, { openChangeLog }, { mergeEvidence }] = await Promise.all([
     import('./alerts.js'),
     import('./changes.js'),
@@ -89,13 +107,14 @@ export async function openVerdictWatch(
       return seen;
     },
     watcher: {
-      // A hash that somebody only asked about is no news to him.
+      // A hash that somebody only asked about is no news to him; what cannot be known may be news.
       onNewlyMalicious: async (file) => {
-        if (file.seen.records > 0) await alerts.add(file);
+        if (file.seen.records > 0 || sightings.isLost) await alerts.add(file);
       },
       onNoLongerMalicious: (hash) => alerts.withdraw(hash),
     },
     onReport,
+    onFailure: onLost,
   });
   return { changes, alerts };
 }
@@ -128,9 +147,13 @@ async function alertChannels(
 }
 
 /** What earlier runs read of logs. */
-export async function openLogStates(config: Config, onReport: (report: string) => void): Promise<LogStates> {
+export async function openLogStates(
+  config: Config,
+  onReport: (report: string) => void,
+  onLost: OnLost,
+): Promise<LogStates> {
   const { LogStates } = await import('./pipeline/log-states.js');
-  const states = new LogStates(dataFolder(config), onReport);
+  const states = new LogStates(dataFolder(config), onReport, onLost);
   await states.load();
   return states;
 }

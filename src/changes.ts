@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { EnrichmentError } from './errors.js';
 import type { FileEvidence } from './evidence.js';
 import { algorithmOf, type FileHashes, LOOKUP_ALGORITHMS, lookupKeyOf } from './hash.js';
 import type { Lookup } from './lookup.js';
@@ -48,7 +49,7 @@ export interface NewlyMalicious {
   readonly seen: SeenRunning;
 }
 
-/** The history of changed verdicts, shared by processes. All methods reject with StorageError. */
+/** The history of changed verdicts, shared by processes. All methods reject with StorageError, unless a run can do without it. */
 export interface ChangeLog {
   /**
    * Compares a new answer with the last one on the same file, undefined for none, and records a change; to be called before the new
@@ -81,6 +82,11 @@ export interface ChangeLogOptions {
   readonly watcher?: MaliciousWatcher;
   /** Told that a damaged history was set aside. One line for people. */
   readonly onReport: (message: string) => void;
+  /**
+   * Told once that the history cannot be read or kept. Then nothing rejects any more: changes are told and alarmed as they come, by the
+   * answer before them alone, and are not recorded. Without it such trouble rejects.
+   */
+  readonly onFailure?: (failure: EnrichmentError) => void;
 }
 
 const LOCK = 'changes';
@@ -127,6 +133,9 @@ class LowdbChangeLog implements ChangeLog {
   readonly #path: string;
   /** The files with an unsettled verdict, as this process last saw them. */
   #unsettled: ReadonlySet<string> | undefined;
+  #isLost = false;
+  /** Of this object's changes. */
+  readonly #changedDigests = new Set<string>();
 
   constructor(options: ChangeLogOptions) {
     this.#options = options;
@@ -143,13 +152,16 @@ class LowdbChangeLog implements ChangeLog {
       return;
     }
     const was = judgeAnswer(before, thresholds);
-    this.#unsettled ??= new Set((await this.#read()).unsettled.keys());
+    this.#unsettled ??= new Set((await this.#orNothing(() => this.#read(), NOTHING_STORED)).unsettled.keys());
     if (was.verdict === is.verdict && !this.#unsettled.has(hash)) return;
 
     const seen = await this.#seen(hashes);
-    const change = await this.#record({ hash, digests: digestsOf(hashes), was, is, seen });
+    const unrecorded = was.verdict === is.verdict ? undefined : { hash, before: was, after: is, seen };
+    const digests = digestsOf(hashes);
+    const change = await this.#orNothing(() => this.#record({ hash, digests, was, is, seen }), unrecorded);
     if (change === undefined) return;
     this.changes.push(change);
+    for (const digest of digests) this.#changedDigests.add(digest);
     if (is.verdict === 'malicious') {
       await watcher?.onNewlyMalicious(await this.#newlyMalicious(hash, after, is, change.before));
     } else if (change.before.verdict === 'malicious') {
@@ -158,19 +170,35 @@ class LowdbChangeLog implements ChangeLog {
   }
 
   async history(): Promise<readonly VerdictChange[]> {
-    return (await this.#read()).changes;
+    return (await this.#orNothing(() => this.#read(), NOTHING_STORED)).changes;
   }
 
   async unrefreshed(): Promise<ReadonlySet<string>> {
-    return (await this.#read()).unrefreshed;
+    const unrecorded = { ...NOTHING_STORED, unrefreshed: this.#changedDigests };
+    return (await this.#orNothing(() => this.#read(), unrecorded)).unrefreshed;
   }
 
   async markRefreshed(digests: ReadonlySet<string>): Promise<void> {
     if (digests.size === 0) return;
-    await this.#change((stored) => ({
+    const forget = (stored: StoredChanges): StoredChanges => ({
       ...stored,
       unrefreshed: new Set([...stored.unrefreshed].filter((digest) => !digests.has(digest))),
-    }));
+    });
+    await this.#orNothing(() => this.#change(forget), undefined);
+  }
+
+  /** What `work` gives, or `nothing` where the history cannot be used and the run goes on without. */
+  async #orNothing<T>(work: () => Promise<T>, nothing: T): Promise<T> {
+    if (this.#isLost) return nothing;
+    try {
+      return await work();
+    } catch (error) {
+      const { onFailure } = this.#options;
+      if (onFailure === undefined || !(error instanceof EnrichmentError)) throw error;
+      this.#isLost = true;
+      onFailure(error);
+      return nothing;
+    }
   }
 
   /** Decides under the lock, writes what is decided, and returns the change if it is one. */

@@ -243,7 +243,7 @@ class EnrichRun {
       await this.#remember(files);
       await this.#refreshEarlier(files);
       // Only now: a run that is killed before is made up for by the next one, which finds them waiting and answered.
-      await this.#noteWaiting(order);
+      if (!this.#job.states?.isLost) await this.#noteWaiting(order);
     }
     this.#noteInterruption();
     return {
@@ -290,7 +290,8 @@ class EnrichRun {
   /** Writes what became known of files into the records of earlier runs: first answers, and changed verdicts. */
   async #refreshEarlier(files: readonly WrittenFile[]): Promise<void> {
     const { states, changes } = this.#job;
-    if (states === undefined || this.#memory === undefined) return;
+    // Without states nobody knows which files of earlier runs there are; they wait for a run that does.
+    if (states === undefined || states.isLost || this.#memory === undefined) return;
     const waited = [...this.#carried, ...this.#waitedBefore];
     const answered = waited.filter(({ state }) => state !== 'due').map(({ key }) => key.hash);
     const changed = (await changes?.unrefreshed()) ?? new Set();

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { appendFile, readdir, readFile, rm, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from './clock.js';
-import { messageOf, systemCodeOf } from './errors.js';
+import { EnrichmentError, messageOf, systemCodeOf } from './errors.js';
 import { makeFolder, writeFileDurably } from './storage/json-file.js';
 import { isAlive, thisProcess, withLock } from './storage/lock.js';
 import { processIdentityFromJson } from './storage/process-identity.js';
@@ -59,35 +59,34 @@ const MAX_BYTES = 32 * 1024 * 1024;
 
 /**
  * Begins a run's record in the `runs` folder of the cache folder. A marker stands there while it runs, so that a run that is
- * killed is found by the next one. Trouble with the records is told by `say`, one line each; this never rejects.
+ * killed is found by the next one. Where it cannot, `onLost` is told, and the run goes on unrecorded; `say` is told, one line, where its
+ * end cannot be recorded. This never rejects.
  */
 export async function beginRun(options: {
   readonly cacheFolder: string;
   readonly command: string;
   readonly clock: Clock;
   readonly say: (text: string) => void;
+  readonly onLost: (failure: EnrichmentError) => void;
 }): Promise<OpenRun> {
-  const { command, clock, say } = options;
+  const { command, clock, say, onLost } = options;
   const folder = join(options.cacheFolder, 'runs');
   const startedAt = clock.now();
   const marker = join(folder, `${process.pid}-${randomUUID()}.running`);
-  const tried = async (work: () => Promise<void>): Promise<void> => {
-    try {
-      await work();
-    } catch (error) {
-      say(`this run is not recorded: ${messageOf(error)}`);
-    }
-  };
-  await tried(async () => {
+  try {
     await inFolder(folder, () => makeFolder(folder));
     await recordTheDead(folder);
     const begun = { ...thisProcess(), command, started_at: startedAt.toISOString() };
     await writeFileDurably(marker, JSON.stringify(begun));
-  });
+  } catch (error) {
+    if (!(error instanceof EnrichmentError)) throw error;
+    onLost(error);
+    return { end: () => Promise.resolve() };
+  }
   return {
-    end: ({ outcome, exitStatus, summary, failure }) =>
-      tried(async () => {
-        const failures = summary?.failures ?? (failure === undefined ? [] : [failure]);
+    end: async ({ outcome, exitStatus, summary, failure }) => {
+      const failures = summary?.failures ?? (failure === undefined ? [] : [failure]);
+      try {
         await append(folder, [
           {
             command,
@@ -105,7 +104,10 @@ export async function beginRun(options: {
           },
         ]);
         await inFolder(folder, () => rm(marker, { force: true }));
-      }),
+      } catch (error) {
+        say(`this run is not recorded: ${messageOf(error)}`);
+      }
+    },
   };
 }
 

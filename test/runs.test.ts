@@ -2,6 +2,7 @@ import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { EnrichmentError } from '../src/errors.js';
 import { beginRun, type RunEnd, readRuns } from '../src/runs.js';
 import { thisProcess } from '../src/storage/lock.js';
 import type { Summary } from '../src/summary.js';
@@ -10,15 +11,24 @@ import { type FakeClock, selfMovingClock } from './fakes/clock.js';
 let folder: string;
 let clock: FakeClock;
 let said: string[];
+let lost: EnrichmentError[];
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'sysmon-vt-runs-'));
   clock = selfMovingClock('2026-03-04T02:00:00Z');
   said = [];
+  lost = [];
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-const begin = (command = 'enrich') => beginRun({ cacheFolder: folder, command, clock, say: (text) => said.push(text) });
+const begin = (command = 'enrich') =>
+  beginRun({
+    cacheFolder: folder,
+    command,
+    clock,
+    say: (text) => said.push(text),
+    onLost: (failure) => lost.push(failure),
+  });
 const runsPath = (): string => join(folder, 'runs', 'runs.jsonl');
 
 const summary: Summary = {
@@ -123,8 +133,13 @@ describe('records of runs', () => {
   it('never end a run where they cannot be kept, but say so', async () => {
     writeFileSync(join(folder, 'runs'), 'in the way');
     await (await begin()).end(DONE);
-    expect(said.length).toBeGreaterThan(0);
-    expect(said[0]).toContain(join(folder, 'runs'));
+    expect(lost).toMatchObject([{ code: 'CACHE', message: expect.stringContaining(join(folder, 'runs')) }]);
+    rmSync(join(folder, 'runs'));
+    const run = await begin();
+    rmSync(join(folder, 'runs'), { recursive: true });
+    writeFileSync(join(folder, 'runs'), 'in the way');
+    await run.end(DONE);
+    expect(said).toEqual([expect.stringContaining(join(folder, 'runs'))]);
   });
 
   it('keep twenty failures and the number of all', async () => {

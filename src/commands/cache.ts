@@ -1,6 +1,6 @@
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
-import { openConfiguredCache, openConfiguredSightings, openVerdictWatch } from '../assembly.js';
+import { openConfiguredCache, openDispensableSightings, openVerdictWatch } from '../assembly.js';
 import { importPack, packLines } from '../cache/pack.js';
 import { changeToJson } from '../changes.js';
 import { loadConfig, parseDuration } from '../config.js';
@@ -8,9 +8,9 @@ import { describeReject, EnrichmentError, UsageError } from '../errors.js';
 import { algorithmOf } from '../hash.js';
 import { isFresh, lookupToJson } from '../lookup.js';
 import { outputFile } from '../sinks/enriched-file.js';
-import type { RunFailure } from '../summary.js';
 import { describeBytes, escapeControls } from '../terminal.js';
 import { describeChanges } from './recheck.js';
+import { LostMemory } from './run-output.js';
 import { type CommonOptions, EXIT, type ExitStatus, paletteFor, print, type Shell } from './shell.js';
 
 /** `cache stats`: how much is kept, and how old it is. */
@@ -136,13 +136,15 @@ export async function runCacheImport(
   const say = (report: string): void => warn(shell, report);
   const cache = await openConfiguredCache(config, say);
   const total = { imported: 0, known: 0, rejected: 0 };
-  const failures: RunFailure[] = [];
+  const lost = new LostMemory(({ message }) => say(message));
+  const { failures, onLost } = lost;
   try {
     const { changes } = await openVerdictWatch(config, {
-      sightings: await openConfiguredSightings(config, say),
+      sightings: await openDispensableSightings(config, say, onLost),
       clock: shell.clock,
       environment: shell.env,
       onReport: say,
+      onLost,
     });
     for (const path of paths) {
       try {

@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import {
   openConfiguredCache,
-  openConfiguredSightings,
+  openDispensableSightings,
   openQuestioner,
   openVerdictWatch,
   requireApiKey,
@@ -70,11 +70,17 @@ export async function runCheck(shell: Shell, what: readonly string[], options: C
     let hasFailed = problems > 0;
     if (due.length > 0 && !options.offline) {
       const say = (text: string): void => warn(shell, options, text);
+      const { FailedQuestions, LostMemory } = await import('./run-output.js');
+      const { onLost } = new LostMemory(({ message }) => {
+        hasFailed = true;
+        complain(shell, message);
+      });
       const { changes } = await openVerdictWatch(config, {
-        sightings: await openConfiguredSightings(config, say),
+        sightings: await openDispensableSightings(config, say, onLost),
         clock: shell.clock,
         environment: shell.env,
         onReport: say,
+        onLost,
       });
       const questioner = await openQuestioner(config, {
         cache,
@@ -85,7 +91,6 @@ export async function runCheck(shell: Shell, what: readonly string[], options: C
         changes,
         say,
       });
-      const { FailedQuestions } = await import('./run-output.js');
       const failedQuestions = new FailedQuestions();
       try {
         await questioner.lookUpAll(due, (hash, outcome) => {

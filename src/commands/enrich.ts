@@ -7,7 +7,7 @@ import {
   dataFolder,
   type OpenQuestioner,
   openConfiguredCache,
-  openConfiguredSightings,
+  openDispensableSightings,
   openKnownLists,
   openLogStates,
   openQuestioner,
@@ -30,7 +30,7 @@ import { streamByteReader } from '../sources/byte-reader.js';
 import type { RunFailure, Summary } from '../summary.js';
 import { describePlan, planOf } from './plan.js';
 import { changedVerdicts, describeChanges, describeRecheck, followUp, recheckJson } from './recheck.js';
-import { describeSummary, loudnessOf, RunOutput } from './run-output.js';
+import { describeSummary, LostMemory, loudnessOf, RunOutput } from './run-output.js';
 import {
   type CommonOptions,
   EXIT,
@@ -104,24 +104,33 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
   for (const path of found.own) output.say(`sysmon-vt: ${path}: skipped, it is one of this program's own files`);
   const spool = readsStdin ? await openSpool(options.out, form) : undefined;
   const cache = await openConfiguredCache(config, (report) => output.say(`sysmon-vt: ${report}`));
+  const lost = new LostMemory((failure) => output.onFailure(failure));
   let questioner: OpenQuestioner | undefined;
   let lists: Awaited<ReturnType<typeof openKnownLists>> | undefined;
   let run: OpenRun | undefined;
   let end: RunEnd = { outcome: 'failed', exitStatus: EXIT.failed };
   try {
     const report = (text: string): void => output.say(`sysmon-vt: ${text}`);
+    const { onLost } = lost;
     if (!options.dryRun) {
-      run = await beginRun({ cacheFolder: dataFolder(config), command: 'enrich', clock: shell.clock, say: report });
+      run = await beginRun({
+        cacheFolder: dataFolder(config),
+        command: 'enrich',
+        clock: shell.clock,
+        say: report,
+        onLost,
+      });
     }
     lists = await openKnownLists(config, report);
-    const sightings = await openConfiguredSightings(config, report);
-    const states = await openLogStates(config, report);
+    const sightings = await openDispensableSightings(config, report, onLost);
+    const states = await openLogStates(config, report, onLost);
     const watch = await openVerdictWatch(config, {
       sightings,
       clock: shell.clock,
       ...(options.exec === undefined ? {} : { execCommand: options.exec }),
       environment: shell.env,
       onReport: report,
+      onLost,
     });
     // A dry run asks nothing, but with a key it can tell what the ledger leaves.
     if (!options.offline && (!options.dryRun || config.apiKey !== undefined)) {
@@ -170,7 +179,9 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
     if (spool?.isForStdout) await copyToStdout(shell, spool.enrichedPath);
     await rejects?.commit();
 
-    const failures = [...summary.failures];
+    // One list, since what follows may lose something too.
+    const { failures } = lost;
+    failures.push(...summary.failures);
     for (const { path, why } of found.failures) {
       const failure: RunFailure = { path, code: 'UNREADABLE', message: `${path}: ${why} [UNREADABLE]` };
       failures.push(failure);

@@ -1,7 +1,8 @@
-import { openConfiguredCache, openConfiguredSightings, openQuestioner, requireApiKey } from '../assembly.js';
+import { openConfiguredCache, openDispensableSightings, openQuestioner, requireApiKey } from '../assembly.js';
 import { loadConfig } from '../config.js';
+import { escapeControls } from '../terminal.js';
 import { forecastDays } from './plan.js';
-import { describeQuota } from './run-output.js';
+import { describeQuota, LostMemory } from './run-output.js';
 import { type CommonOptions, EXIT, type ExitStatus, print, type Shell } from './shell.js';
 
 /** `quota`: what this machine has asked with this key, VirusTotal's own count where it can be reached, and when the queue will be done. */
@@ -9,8 +10,9 @@ export async function runQuota(shell: Shell, options: CommonOptions): Promise<Ex
   const config = loadConfig(shell.env, options.envFile);
   requireApiKey(config);
   const say = (text: string): void => {
-    if (!options.quiet) shell.stderr.write(`sysmon-vt: ${text}\n`);
+    if (!options.quiet) shell.stderr.write(`sysmon-vt: ${escapeControls(text)}\n`);
   };
+  const lost = new LostMemory(({ message }) => shell.stderr.write(`sysmon-vt: ${escapeControls(message)}\n`));
   const cache = await openConfiguredCache(config, say);
   const questioner = await openQuestioner(config, {
     cache,
@@ -22,14 +24,16 @@ export async function runQuota(shell: Shell, options: CommonOptions): Promise<Ex
   try {
     const usage = await questioner.usage();
     const theirs = await questioner.remoteUsage();
-    const waiting = (await (await openConfiguredSightings(config, say)).waiting()).size;
+    const sightings = await openDispensableSightings(config, say, lost.onLost);
+    const waiting = (await sightings.waiting()).size;
     const now = shell.clock.now();
     const days = forecastDays(waiting, usage, questioner.limits, now);
     const doneOn = days === undefined ? undefined : new Date(now.getTime() + days * DAY_MS).toISOString().slice(0, 10);
-    const queue = { waiting, days: days ?? null, done_on: doneOn ?? null };
+    const queue = sightings.isLost ? null : { waiting, days: days ?? null, done_on: doneOn ?? null };
+    const status = sightings.isLost ? EXIT.failed : EXIT.done;
     if (options.json) {
       await print(shell.stdout, `${JSON.stringify({ ...usage, virustotal: theirs ?? null, queue })}\n`);
-      return EXIT.done;
+      return status;
     }
     const count = (used: number, allowed: number): string => `${used} of ${allowed}`;
     const remote =
@@ -38,9 +42,9 @@ export async function runQuota(shell: Shell, options: CommonOptions): Promise<Ex
         : `${count(theirs.day.used, theirs.day.limit ?? 0)} today, ${count(theirs.month.used, theirs.month.limit ?? 0)} this month`;
     await print(
       shell.stdout,
-      `this machine  ${describeQuota(usage)}\nVirusTotal    ${remote}\nqueue         ${describeQueue(waiting, days, doneOn)}\n`,
+      `this machine  ${describeQuota(usage)}\nVirusTotal    ${remote}\nqueue         ${queue === null ? 'not known' : describeQueue(waiting, days, doneOn)}\n`,
     );
-    return EXIT.done;
+    return status;
   } finally {
     await questioner.close();
     await cache.close();

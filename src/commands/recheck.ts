@@ -2,7 +2,7 @@ import {
   dataFolder,
   type OpenQuestioner,
   openConfiguredCache,
-  openConfiguredSightings,
+  openDispensableSightings,
   openKnownLists,
   openLogStates,
   openQuestioner,
@@ -19,7 +19,7 @@ import { type RecheckJob, type RecheckOutcome, recheck } from '../pipeline/reche
 import { beginRun, type OpenRun, type RunEnd } from '../runs.js';
 import type { RunFailure, Summary } from '../summary.js';
 import { escapeControls, type Palette, shorten } from '../terminal.js';
-import { describeQuota, loudnessOf, RunOutput } from './run-output.js';
+import { describeQuota, LostMemory, loudnessOf, RunOutput } from './run-output.js';
 import {
   type CommonOptions,
   EXIT,
@@ -47,20 +47,23 @@ export async function runRecheck(shell: Shell, options: RecheckOptions): Promise
   for (const warning of config.warnings) say(warning);
   const startedAt = shell.clock.now();
   const cache = await openConfiguredCache(config, say);
+  const lost = new LostMemory((failure) => output.onFailure(failure));
   let questioner: OpenQuestioner | undefined;
   let lists: Awaited<ReturnType<typeof openKnownLists>> | undefined;
   let run: OpenRun | undefined;
   let end: RunEnd = { outcome: 'failed', exitStatus: EXIT.failed };
   try {
-    const sightings = await openConfiguredSightings(config, say);
+    const { onLost } = lost;
+    const sightings = await openDispensableSightings(config, say, onLost);
     const watch = await openVerdictWatch(config, {
       sightings,
       clock: shell.clock,
       ...(options.exec === undefined ? {} : { execCommand: options.exec }),
       environment: shell.env,
       onReport: say,
+      onLost,
     });
-    run = await beginRun({ cacheFolder: dataFolder(config), command: 'recheck', clock: shell.clock, say });
+    run = await beginRun({ cacheFolder: dataFolder(config), command: 'recheck', clock: shell.clock, say, onLost });
     lists = await openKnownLists(config, say);
     if (!options.quiet) await showTermsOnce(config, (text) => output.say(text));
     const { changes } = watch;
@@ -70,7 +73,7 @@ export async function runRecheck(shell: Shell, options: RecheckOptions): Promise
       cache,
       questioner,
       sightings,
-      states: await openLogStates(config, say),
+      states: await openLogStates(config, say, onLost),
       changes,
       ...(lists.knownGood === undefined ? {} : { knownGood: lists.knownGood }),
       ...(lists.knownBad === undefined ? {} : { knownBad: lists.knownBad }),
@@ -84,7 +87,7 @@ export async function runRecheck(shell: Shell, options: RecheckOptions): Promise
     });
     output.end();
     const told = shell.signal.aborted ? NOTHING_TOLD : await deliverAlerts(watch, output);
-    const failures = [...outcome.failures, ...told.failures];
+    const failures = [...outcome.failures, ...told.failures, ...lost.failures];
     if (options.json) {
       const printed = {
         ...recheckJson(outcome),
@@ -111,7 +114,8 @@ export async function runRecheck(shell: Shell, options: RecheckOptions): Promise
     else end = { outcome: 'done', exitStatus: status };
     return status;
   } catch (error) {
-    if (error instanceof EnrichmentError) end = { ...end, failure: { code: error.code, message: error.message } };
+    if (shell.signal.aborted) end = { outcome: 'interrupted', exitStatus: null };
+    else if (error instanceof EnrichmentError) end = { ...end, failure: { code: error.code, message: error.message } };
     throw error;
   } finally {
     output.end();

@@ -1,4 +1,4 @@
-import type { Reject } from '../errors.js';
+import type { EnrichmentError, Reject } from '../errors.js';
 import { describeReject } from '../errors.js';
 import type { DetectedFile, RunObserver } from '../pipeline.js';
 import type { QuotaSummary, RunFailure, Summary } from '../summary.js';
@@ -44,6 +44,22 @@ export class FailedQuestions {
     this.#others = 0;
     return lines;
   }
+}
+
+/** Parts of the cache folder that a run had to do without, as failures; each is told at once. */
+export class LostMemory {
+  readonly failures: RunFailure[] = [];
+  readonly #tell: (failure: RunFailure) => void;
+
+  constructor(tell: (failure: RunFailure) => void) {
+    this.#tell = tell;
+  }
+
+  readonly onLost = ({ code, message }: EnrichmentError): void => {
+    const failure = { code, message: `${message}; the run goes on without` };
+    this.failures.push(failure);
+    this.#tell(failure);
+  };
 }
 
 /** Tells people on stderr what a run is doing; a redrawn line on a terminal, plain lines elsewhere. */

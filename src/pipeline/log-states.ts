@@ -2,9 +2,10 @@ import { createHash } from 'node:crypto';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { Low } from 'lowdb';
-import { systemCodeOf } from '../errors.js';
+import { EnrichmentError, systemCodeOf } from '../errors.js';
 import { jsonFile, makeFolder } from '../storage/json-file.js';
 import { withLock } from '../storage/lock.js';
+import { storageError } from '../storage/storage-error.js';
 import { type LogCounts, noCounts } from './log-reading.js';
 
 /**
@@ -59,17 +60,33 @@ export class LogStates {
   readonly #folder: string;
   readonly #path: string;
   readonly #onReport: (report: string) => void;
+  readonly #onFailure: (failure: EnrichmentError) => void;
+  #isLost = false;
+  #hasFailed = false;
   readonly #states = new Map<string, LogState>();
   readonly #changed = new Map<string, LogState>();
 
-  constructor(folder: string, onReport: (report: string) => void) {
+  /** `onReport` is told of damage that is mended, `onFailure` once that states cannot be read or kept, which ends nothing. */
+  constructor(folder: string, onReport: (report: string) => void, onFailure: (failure: EnrichmentError) => void) {
     this.#folder = folder;
     this.#path = join(folder, 'logs.json');
     this.#onReport = onReport;
+    this.#onFailure = onFailure;
   }
 
+  /** Whether it is not known which enriched files of earlier runs there are. */
+  get isLost(): boolean {
+    return this.#isLost;
+  }
+
+  /** Reads the states there are. */
   async load(): Promise<void> {
-    for (const [path, state] of await this.#read()) this.#states.set(path, state);
+    try {
+      for (const [path, state] of await this.#read()) this.#states.set(path, state);
+    } catch (error) {
+      this.#isLost = true;
+      this.#fail(error);
+    }
   }
 
   /** What was read of a log whose enriched file can stay as it is; undefined where it has to be read. */
@@ -161,9 +178,17 @@ export class LogStates {
     this.#changed.set(resolve(enrichedPath), state);
   }
 
-  /** Writes what was noted; forgets logs whose enriched file is gone. Durable once resolved. Throws StorageError. */
+  /** Writes what was noted; forgets logs whose enriched file is gone. Durable once resolved, unless a failure was told. */
   async save(): Promise<void> {
-    if (this.#changed.size === 0) return;
+    if (this.#changed.size === 0 || this.#hasFailed) return;
+    try {
+      await this.#write();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  async #write(): Promise<void> {
     await makeFolder(this.#folder);
     await withLock(this.#folder, LOCK, async () => {
       const states = await this.#read();
@@ -175,6 +200,12 @@ export class LogStates {
       document.data = Object.fromEntries(states);
       await document.write();
     });
+  }
+
+  #fail(error: unknown): void {
+    if (!(error instanceof EnrichmentError) && systemCodeOf(error) === undefined) throw error;
+    this.#hasFailed = true;
+    this.#onFailure(storageError('keep what was read of logs', this.#path, error));
   }
 
   #document(): Low<Record<string, LogState>> {

@@ -102,7 +102,7 @@ export async function recheck(job: RecheckJob): Promise<RecheckOutcome> {
 async function refreshChanged(job: RecheckJob, fail: (failure: RunFailure) => void): Promise<string[]> {
   const { states, observer = {}, cache, thresholds, lifetimes, knownGood, knownBad, changes } = job;
   const changed = await changes.unrefreshed();
-  if (states === undefined || changed.size === 0) return [];
+  if (states === undefined || states.isLost || changed.size === 0) return [];
   const judgements = new Judgements({
     cache,
     thresholds,

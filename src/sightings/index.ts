@@ -147,7 +147,11 @@ class LowdbSightings implements SightingStore {
   }
 
   async updateWaiting({ due, settled, now }: WaitingChange): Promise<void> {
-    await makeFolder(this.#folder);
+    try {
+      await makeFolder(this.#folder);
+    } catch (error) {
+      throw storageError('make the folder', this.#folder, error);
+    }
     await withLock(this.#folder, WAITING_LOCK, async () => {
       const { low, files } = await this.#readWaiting();
       let changed = false;
