@@ -208,6 +208,8 @@ export interface AskingOptions {
   readonly cache: AnswerCache;
   readonly clock: Clock;
   readonly purpose: Purpose;
+  /** For the disclosure log: what asks, `library` without, and since when it runs, now without. */
+  readonly run?: { readonly command: string; readonly startedAt: Date };
   /** Once aborted, nothing is asked any more. */
   readonly signal?: AbortSignal;
   /** Ask even where the cache has a fresh answer by now. */
@@ -221,6 +223,7 @@ export interface AskingOptions {
 /** A questioner over the real client, ledger and cache. */
 export interface OpenQuestioner extends EnrichQuestioner {
   readonly lookUp: Questioner['lookUp'];
+  readonly explain: NonNullable<EnrichQuestioner['explain']>;
   /** The limits that hold for the key: the settings', with VirusTotal's own where they say `auto`. */
   readonly limits: RequestLimits;
   /** VirusTotal's own count for the key, or undefined where it cannot be had; costs no quota. */
@@ -279,12 +282,15 @@ export async function openQuestioner(config: Config, options: AskingOptions): Pr
     host: new URL(config.baseUrl).host,
     clock,
     why: options.purpose,
+    command: options.run?.command ?? 'library',
+    startedAt: options.run?.startedAt ?? clock.now(),
   });
+  let occasionOf: Parameters<OpenQuestioner['explain']>[0] = () => undefined;
   const startedAt = clock.now();
   const questioner = await createQuestioner({
     client: {
       ask: async (hash) => {
-        await disclosed.note(hash);
+        await disclosed.note(hash, occasionOf(hash));
         return client.ask(hash);
       },
       overallQuotas: () => client.overallQuotas(),
@@ -308,6 +314,9 @@ export async function openQuestioner(config: Config, options: AskingOptions): Pr
   return {
     lookUp: (hash) => questioner.lookUp(hash),
     lookUpAll: (hashes, onOutcome) => questioner.lookUpAll(hashes, onOutcome),
+    explain: (given) => {
+      occasionOf = given;
+    },
     get failure() {
       return questioner.failure;
     },

@@ -3,17 +3,30 @@ import { join } from 'node:path';
 import type { Clock } from './clock.js';
 import { makeFolder } from './storage/json-file.js';
 import { storageError } from './storage/storage-error.js';
+import { shorten } from './terminal.js';
+
+/** What a log says may be long; a line of the disclosure log is written at once. */
+const MAX_LENGTH = 300;
+
+/** What led to a question, as far as it is known. It stays on this machine. */
+export interface Occasion {
+  /** What speaks most for asking, in words. */
+  readonly because?: string;
+  /** Where the file lay, as the record says that was met first. */
+  readonly image?: string;
+}
 
 /** What left this machine: each hash that was asked, when, of whom and why. */
 export interface DisclosureLog {
   /** Resolves once the line is with the operating system; the request may leave then and not before. Rejects with StorageError. */
-  note(hash: string): Promise<void>;
+  note(hash: string, occasion?: Occasion): Promise<void>;
   close(): Promise<void>;
 }
 
 /**
  * Opens the disclosure log of a cache folder: `disclosed/2026-11.jsonl`, a file for each UTC month, one line for each request
- * (`{"at":…,"hash":…,"host":…,"why":…}`), appended by all processes and never rewritten.
+ * (`{"at":…,"hash":…,"host":…,"why":…,"command":…,"run":…,"because":…,"image":…}`, the last two where they are known), appended by all
+ * processes and never rewritten.
  * A line is written before its request leaves and survives a kill; a power cut may take the last seconds with it.
  */
 export function openDisclosureLog(options: {
@@ -23,8 +36,13 @@ export function openDisclosureLog(options: {
   readonly clock: Clock;
   /** What all questions of this log's owner are for, e.g. `batch` or `on_demand`. */
   readonly why: string;
+  /** The command that asks. */
+  readonly command: string;
+  /** When it was started: the `started_at` of its record among the runs, if it has one. */
+  readonly startedAt: Date;
 }): DisclosureLog {
-  const { host, clock, why } = options;
+  const { host, clock, why, command } = options;
+  const run = options.startedAt.toISOString();
   const folder = join(options.cacheFolder, 'disclosed');
   let month = '';
   let file: Promise<FileHandle> | undefined;
@@ -41,10 +59,11 @@ export function openDisclosureLog(options: {
     return file;
   };
   return {
-    note: async (hash) => {
+    note: async (hash, { because, image } = {}) => {
       try {
         const at = clock.now().toISOString();
-        const line = Buffer.from(`${JSON.stringify({ at, hash, host, why })}\n`);
+        const said = { because: shortened(because), image: shortened(image) };
+        const line = Buffer.from(`${JSON.stringify({ at, hash, host, why, command, run, ...said })}\n`);
         // One write for a whole line: appends of several processes do not mix.
         const { bytesWritten } = await (await fileOf(at.slice(0, 7))).write(line);
         if (bytesWritten < line.length) throw new Error('the disk is full');
@@ -66,4 +85,8 @@ export function openDisclosureLog(options: {
       }
     },
   };
+}
+
+function shortened(text: string | undefined): string | undefined {
+  return text === undefined || text === '' ? undefined : shorten(text, MAX_LENGTH);
 }

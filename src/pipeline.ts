@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import type { AnswerCache } from './cache/index.js';
 import type { ChangeLog } from './changes.js';
 import { type Clock, systemClock } from './clock.js';
+import type { Occasion } from './disclosure.js';
 import type { DoNotAsk } from './do-not-ask.js';
 import { EnrichmentError, messageOf, type Reject, StorageError, systemCodeOf } from './errors.js';
 import { PROCESS_CREATION, type WantedRecords } from './event.js';
@@ -31,6 +32,8 @@ import type { Outcome, Questioner } from './virustotal/schedule.js';
 
 /** Who asks VirusTotal; answers are durable in the cache before they are handed out. */
 export interface EnrichQuestioner extends Pick<Questioner, 'lookUpAll' | 'failure'> {
+  /** Told, before files are asked about, how to find out what led to each question. */
+  explain?(occasionOf: (hash: string) => Occasion | undefined): void;
   usage(): Promise<QuotaSummary>;
 }
 
@@ -470,6 +473,12 @@ class EnrichRun {
     for (const { hash } of order.slice(maxLookups)) this.#leaveUnanswered(hash, 'limit');
     if (questions.length > 0) {
       this.#observer.onAskingStart(questions.length);
+      const reasons = new Map(questions.map(({ hash, reasons: [first] }) => [hash, first?.text]));
+      questioner.explain?.((hash) => {
+        const because = reasons.get(hash);
+        const image = this.#judgements.find(hash)?.image;
+        return { ...(because === undefined ? {} : { because }), ...(image === undefined ? {} : { image }) };
+      });
       await questioner.lookUpAll(
         questions.map(({ hash }) => hash),
         (hash, outcome) => {

@@ -45,6 +45,7 @@ export interface RunEnd {
 
 /** A run under way. */
 export interface OpenRun {
+  readonly startedAt: Date;
   /** Writes the record. Never rejects: a run does not fail because it could not be recorded, but that is said. */
   end(end: RunEnd): Promise<void>;
 }
@@ -81,9 +82,10 @@ export async function beginRun(options: {
   } catch (error) {
     if (!(error instanceof EnrichmentError)) throw error;
     onLost(error);
-    return { end: () => Promise.resolve() };
+    return { startedAt, end: () => Promise.resolve() };
   }
   return {
+    startedAt,
     end: async ({ outcome, exitStatus, summary, failure }) => {
       const failures = summary?.failures ?? (failure === undefined ? [] : [failure]);
       try {

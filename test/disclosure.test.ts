@@ -7,10 +7,12 @@ import { selfMovingClock } from './fakes/clock.js';
 
 const hashOf = (number: number): string => number.toString(16).padStart(40, '0');
 
+const STARTED_AT = new Date('2026-03-31T23:00:00.000Z');
+
 let folder: string;
 const clock = selfMovingClock('2026-03-31T23:59:59.500Z');
 const open = (host = 'www.virustotal.com'): DisclosureLog =>
-  openDisclosureLog({ cacheFolder: folder, host, clock, why: 'batch' });
+  openDisclosureLog({ cacheFolder: folder, host, clock, why: 'batch', command: 'enrich', startedAt: STARTED_AT });
 const linesOf = (month: string): unknown[] =>
   readFileSync(join(folder, 'disclosed', `${month}.jsonl`), 'utf8')
     .trimEnd()
@@ -25,13 +27,22 @@ afterEach(() => rmSync(folder, { recursive: true }));
 describe('the disclosure log', () => {
   it('says of each hash when it was asked, of whom and why, in a file for each month', async () => {
     const log = open();
-    await log.note(hashOf(1));
+    await log.note(hashOf(1), { because: 'lies in a temporary folder', image: 'C:\\Temp\\a.exe' });
     clock.advance(1000);
     await log.note(hashOf(2));
     await log.close();
     expect(readdirSync(join(folder, 'disclosed')).sort()).toEqual(['2026-03.jsonl', '2026-04.jsonl']);
     expect(linesOf('2026-03')).toEqual([
-      { at: '2026-03-31T23:59:59.500Z', hash: hashOf(1), host: 'www.virustotal.com', why: 'batch' },
+      {
+        at: '2026-03-31T23:59:59.500Z',
+        hash: hashOf(1),
+        host: 'www.virustotal.com',
+        why: 'batch',
+        command: 'enrich',
+        run: '2026-03-31T23:00:00.000Z',
+        because: 'lies in a temporary folder',
+        image: 'C:\\Temp\\a.exe',
+      },
     ]);
     expect(linesOf('2026-04')).toMatchObject([{ hash: hashOf(2) }]);
     if (process.platform !== 'win32') {
@@ -45,6 +56,13 @@ describe('the disclosure log', () => {
     // Not closed yet: what `note` has resolved for can be read.
     expect(linesOf('2026-04')).toHaveLength(150);
     await Promise.all(logs.map((log) => log.close()));
+  });
+
+  it('holds no more of what a log says than a line takes', async () => {
+    const log = open();
+    await log.note(hashOf(1), { image: `C:\\${'x'.repeat(30_000)}\n.exe` });
+    await log.close();
+    expect(linesOf('2026-04')).toMatchObject([{ image: expect.stringMatching(/^C:.{290,300}…$/) }]);
   });
 
   it('keeps what an earlier run has noted', async () => {

@@ -86,6 +86,7 @@ export async function runCheck(shell: Shell, what: readonly string[], options: C
         cache,
         clock: shell.clock,
         purpose: 'on_demand',
+        run: { command: 'check', startedAt: now },
         signal: shell.signal,
         isAlwaysAsked: options.refresh === true,
         changes,

@@ -139,6 +139,7 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
         cache,
         clock: shell.clock,
         purpose: 'batch',
+        run: { command: 'enrich', startedAt: run?.startedAt ?? shell.clock.now() },
         signal: shell.signal,
         changes: watch.changes,
         say: report,

@@ -67,8 +67,15 @@ export async function runRecheck(shell: Shell, options: RecheckOptions): Promise
     lists = await openKnownLists(config, say);
     if (!options.quiet) await showTermsOnce(config, (text) => output.say(text));
     const { changes } = watch;
-    const asking = { cache, clock: shell.clock, purpose: 'batch', signal: shell.signal, changes, say } as const;
-    questioner = await openQuestioner(config, asking);
+    questioner = await openQuestioner(config, {
+      cache,
+      clock: shell.clock,
+      purpose: 'batch',
+      run: { command: 'recheck', startedAt: run.startedAt },
+      signal: shell.signal,
+      changes,
+      say,
+    });
     const outcome = await recheck({
       cache,
       questioner,

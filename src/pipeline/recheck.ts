@@ -85,6 +85,7 @@ export async function recheck(job: RecheckJob): Promise<RecheckOutcome> {
   let answered = 0;
   if (questions.length > 0) {
     observer.onAskingStart?.(questions.length);
+    questioner.explain?.(() => ({ because: 'the answer on it is past its lifetime' }));
     await questioner.lookUpAll(
       questions.map(({ hash }) => hash),
       (hash, outcome) => {

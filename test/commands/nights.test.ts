@@ -20,6 +20,7 @@ import { nxlogLine } from '../../src/demo/json-logs.js';
 import { buildNight, type NightFile } from '../../src/demo/night.js';
 import { evtxLog, writeNightLogs } from '../../src/demo/night-logs.js';
 import { fileReport, type StandIn, type StandInOptions, startStandIn } from '../../src/demo/stand-in.js';
+import { readRuns } from '../../src/runs.js';
 import { temporaryPath } from '../../src/storage/temporary.js';
 import type { Summary } from '../../src/summary.js';
 import { abandonedPath } from '../fakes/abandoned.js';
@@ -247,6 +248,24 @@ describe('what is asked', () => {
     await runQueue(empty, {});
     expect(empty.printed()).toBe('nothing waits\n');
   });
+});
+
+it('the disclosure log tells of each question in which run it was asked, what spoke for it, and where the file lay', async () => {
+  await start();
+  await oneNight({}, { maxLookups: 2 });
+  const [line] = readFileSync(join(root, 'cache', 'disclosed', '2026-03.jsonl'), 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((text) => JSON.parse(text))
+    .filter(({ hash }) => hash === dropper.sha1);
+  expect(line).toMatchObject({
+    why: 'batch',
+    command: 'enrich',
+    because: expect.stringMatching(/^[a-z]/),
+    image: expect.stringMatching(/invoice_4711\.pdf\.exe$/),
+  });
+  const { runs } = await readRuns(join(root, 'cache'));
+  expect(runs.map(({ started_at: startedAt }) => startedAt)).toContain(line.run);
 });
 
 describe('rules for what is never asked', () => {
