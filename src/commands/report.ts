@@ -1,9 +1,10 @@
 import type { Stats } from 'node:fs';
 import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { messageOf, StorageError, systemCodeOf, UsageError } from '../errors.js';
-import { PROCESS_CREATION, type SysmonEvent } from '../event.js';
-import { contextPathOf, ENRICHED_ENDING } from '../log-paths.js';
+import { ByteWriter } from '../byte-writer.js';
+import { LogError, messageOf, StorageError, systemCodeOf, UsageError } from '../errors.js';
+import { PROCESS_CREATION, type RecordReceiver, type SysmonEvent } from '../event.js';
+import { contextPathOf, ENRICHED_CSV_ENDING, ENRICHED_ENDING } from '../log-paths.js';
 import {
   EnrichedSet,
   isReport,
@@ -16,7 +17,9 @@ import {
   reportPieces,
 } from '../reports/index.js';
 import { outputFile } from '../sinks/enriched-file.js';
-import { fileByteReader } from '../sources/byte-reader.js';
+import { CSV_FORM } from '../sinks/record-form.js';
+import { fileByteReader, PeekableReader } from '../sources/byte-reader.js';
+import { looksLikeCsv, readCsv } from '../sources/csv.js';
 import { recognise } from '../sources/json/recognise.js';
 import { type LineVisitor, readLines } from '../sources/lines.js';
 import { escapeControls } from '../terminal.js';
@@ -89,7 +92,7 @@ export async function readEnrichedSet(paths: readonly string[], signal: AbortSig
     });
     if (lines === undefined) continue;
     if (lines.enriched === 0 && lines.unreadable > 0) {
-      const next = `give the *${ENRICHED_ENDING} that sysmon-vt enrich writes beside a log`;
+      const next = `give the *${ENRICHED_ENDING} or *${ENRICHED_CSV_ENDING} that sysmon-vt enrich writes beside a log`;
       set.addFailure(path, `${path}: holds no enriched records; ${next} [NOT_A_LOG]`);
     } else {
       set.addFile();
@@ -193,6 +196,7 @@ async function findEnrichedFiles(paths: readonly string[], set: EnrichedSet): Pr
       set.addFailure(folder, `${folder}: the folder cannot be read (${messageOf(error)})`);
       return;
     }
+    const enriched = new Map<string, Stats>();
     for (const name of names) {
       const path = join(folder, name);
       const status = await stat(path).catch((error: unknown) => {
@@ -201,7 +205,14 @@ async function findEnrichedFiles(paths: readonly string[], set: EnrichedSet): Pr
         return undefined;
       });
       if (status?.isDirectory()) await walk(path, depth + 1);
-      else if (status?.isFile() && name.endsWith(ENRICHED_ENDING)) found.add(path);
+      else if (status?.isFile() && ENRICHED_NAME.test(name)) enriched.set(name, status);
+    }
+    for (const [name, { mtimeMs }] of enriched) {
+      // Of a log that was written both as JSON lines and as rows, the later writing counts.
+      const isRows = name.endsWith(ENRICHED_CSV_ENDING);
+      const twin = enriched.get(name.replace(ENRICHED_NAME, isRows ? ENRICHED_ENDING : ENRICHED_CSV_ENDING));
+      const isEarlier = twin !== undefined && (isRows ? mtimeMs <= twin.mtimeMs : mtimeMs < twin.mtimeMs);
+      if (!isEarlier) found.add(join(folder, name));
     }
   };
   for (const path of paths) {
@@ -217,18 +228,26 @@ async function findEnrichedFiles(paths: readonly string[], set: EnrichedSet): Pr
     else if (status.isFile()) found.add(path);
     else set.addFailure(path, `${path}: neither a file nor a folder [UNREADABLE]`);
     if (status.isDirectory() && found.size === before) {
-      set.addFailure(path, `${path}: no *${ENRICHED_ENDING} in it; write them with sysmon-vt enrich first [NOT_A_LOG]`);
+      set.addFailure(
+        path,
+        `${path}: no *${ENRICHED_ENDING} or *${ENRICHED_CSV_ENDING} in it; write them with sysmon-vt enrich first [NOT_A_LOG]`,
+      );
     }
   }
   return [...found];
 }
 
+const ENRICHED_NAME = /\.enriched\.(?:jsonl|csv)$/;
+
 const GONE: ReadonlySet<string> = new Set(['ENOENT', 'ELOOP']);
 
+/** Enough of a file to see whether it holds rows. */
+const HEAD_BYTES = 64 * 1024;
+
 /**
- * Reads one JSON object a line and hands over its event, where it is one of Sysmon's, and its `virustotal` member; `take` says whether it
- * could use them.
- * Resolves with how many lines had a member and how many could not be used; undefined where the file could not be read to its end.
+ * Reads one JSON object a line, or rows of CSV logs, and hands over the event, where it is one of Sysmon's, and the `virustotal` member;
+ * `take` says whether it could use them.
+ * Resolves with how many records had a member and how many could not be used; undefined where the file could not be read to its end.
  */
 async function readRecords(
   path: string,
@@ -238,37 +257,77 @@ async function readRecords(
 ): Promise<{ readonly enriched: number; readonly unreadable: number } | undefined> {
   let enriched = 0;
   let unreadable = 0;
-  const refuse = (offset: number): void => {
+  const refuse = (offset: number | undefined): void => {
     unreadable++;
-    set.addUnreadable(`${path} at 0x${offset.toString(16)}`);
+    set.addUnreadable(offset === undefined ? path : `${path} at 0x${offset.toString(16)}`);
+  };
+  const onBlockEnd = async (): Promise<void> => signal.throwIfAborted();
+  const takeRecord = (record: EnrichedRecord | undefined, offset?: number): void => {
+    if (record === undefined || !take(record.event, record.member)) refuse(offset);
+    else if (record.member !== undefined) enriched++;
   };
   const visitor: LineVisitor = {
     onLine: (line, offset) => {
-      if (line.trim() === '') return;
-      const record = parseRecord(line);
-      if (record === undefined || !take(record.event, record.member)) refuse(offset);
-      else if (record.member !== undefined) enriched++;
+      if (line.trim() !== '') takeRecord(parseRecord(line), offset);
     },
     onTooLong: refuse,
-    onBlockEnd: async () => signal.throwIfAborted(),
+    onBlockEnd,
   };
   try {
     const file = await open(path, 'r');
     try {
-      await readLines(fileByteReader(file, (await file.stat()).size), visitor);
+      const reader = new PeekableReader(fileByteReader(file, (await file.stat()).size));
+      if (holdsRows(await reader.peek(HEAD_BYTES))) {
+        const wanted = { eventIds: new Set([PROCESS_CREATION]), areRowsWanted: true };
+        await readCsv(reader, wanted, rowReceiver(takeRecord, refuse, onBlockEnd));
+      } else {
+        await readLines(reader, visitor);
+      }
     } finally {
       await file.close();
     }
     return { enriched, unreadable };
   } catch (error) {
     if (signal.aborted) return undefined;
-    if (systemCodeOf(error) === undefined) throw error;
+    if (systemCodeOf(error) === undefined && !(error instanceof LogError)) throw error;
     set.addFailure(path, `${path}: cannot be read (${messageOf(error)}) [UNREADABLE]`);
     return undefined;
   }
 }
 
-function parseRecord(line: string): { readonly event: SysmonEvent | undefined; readonly member: unknown } | undefined {
+/** A record of ours as a report reads it. */
+interface EnrichedRecord {
+  readonly event: SysmonEvent | undefined;
+  readonly member: unknown;
+}
+
+function holdsRows(head: Buffer): boolean {
+  return !/^\s*\{/.test(head.toString('utf8', 0, 256)) && looksLikeCsv(head);
+}
+
+/** Takes process creations with the member that stands in the last cell of their row. */
+function rowReceiver(
+  take: (record: EnrichedRecord) => void,
+  refuse: (offset: number | undefined) => void,
+  onBlockEnd: () => Promise<void>,
+): RecordReceiver {
+  const row = new ByteWriter();
+  return {
+    onEvent: (record) => {
+      row.clear();
+      record.writeBody(row);
+      const member = CSV_FORM.findVerdict(row.view())?.member;
+      take({ event: record.decode(), member: member === undefined ? undefined : JSON.parse(member) });
+    },
+    onOther: () => undefined,
+    onReject: ({ offset }) => refuse(offset),
+    onDuplicate: () => undefined,
+    onNote: () => undefined,
+    onBlockEnd,
+  };
+}
+
+function parseRecord(line: string): EnrichedRecord | undefined {
   let json: unknown;
   try {
     json = JSON.parse(line);
