@@ -117,6 +117,32 @@ describe('the README', () => {
   });
 });
 
+describe('the help of every command', () => {
+  const cacheCommands = [...help('cache').matchAll(/^ {2}([a-z]+) \[/gm)]
+    .map(([, name = '']) => `cache ${name}`)
+    .filter((name) => name !== 'cache help');
+
+  it.each([...COMMANDS.filter((name) => name !== 'cache'), ...cacheCommands])(
+    'begins with examples of it, and has the options that stand everywhere: %s',
+    (name) => {
+      const text = help(...name.split(' '));
+      expect(text).toMatch(new RegExp(`^Examples:\\n( {2}.*\\n)*? {2}.*sysmon-vt ${name}\\b`));
+      for (const option of ['--json', '-q, --quiet', '-v, --verbose', '--env-file', '--log-format']) {
+        expect(text).toContain(option);
+      }
+    },
+  );
+
+  it('of the program and of its groups begins with examples too', () => {
+    expect(cacheCommands.length).toBeGreaterThan(3);
+    for (const text of [help(), help('cache')]) expect(text).toMatch(/^Examples:\n {2}sysmon-vt /);
+  });
+
+  it('says where --json prints lines', () => {
+    for (const command of ['check', 'formats', 'runs']) expect(help(command)).toMatch(/--json +print JSON lines/);
+  });
+});
+
 describe('ARCHITECTURE.md', () => {
   it('justifies every run-time dependency', () => {
     const architecture = read('ARCHITECTURE.md');

@@ -16,7 +16,7 @@ import { type CommonOptions, EXIT, type ExitStatus, paletteFor, print, type Shel
 /** `cache stats`: how much is kept, and how old it is. */
 export async function runCacheStats(shell: Shell, options: CommonOptions): Promise<ExitStatus> {
   const config = loadConfig(shell.env, options.envFile);
-  const cache = await openConfiguredCache(config, (report) => warn(shell, report));
+  const cache = await openConfiguredCache(config, (report) => warn(shell, options, report));
   try {
     const stats = await cache.stats();
     if (options.json) {
@@ -56,7 +56,7 @@ export async function runCacheGet(shell: Shell, hash: string, options: CommonOpt
   if (algorithmOf(hash) === undefined) {
     throw new UsageError('BAD_USAGE', `"${hash}" is no SHA1, SHA256 or MD5; give one as 40, 64 or 32 hex digits`);
   }
-  const cache = await openConfiguredCache(config, (report) => warn(shell, report));
+  const cache = await openConfiguredCache(config, (report) => warn(shell, options, report));
   try {
     const lookup = await cache.get(hash.trim().toLowerCase());
     if (lookup === undefined) {
@@ -81,7 +81,7 @@ export async function runCachePrune(
   if (options.olderThan !== undefined && olderThanMs === undefined) {
     throw new UsageError('BAD_USAGE', `--older-than ${options.olderThan}: it takes a duration such as 90d or 12h`);
   }
-  const cache = await openConfiguredCache(config, (report) => warn(shell, report));
+  const cache = await openConfiguredCache(config, (report) => warn(shell, options, report));
   try {
     const now = shell.clock.now();
     const pruned = await cache.prune((lookup) =>
@@ -99,7 +99,7 @@ export async function runCachePrune(
 /** `cache export`: all answers as a pack, a file for another site's `cache import`. */
 export async function runCacheExport(shell: Shell, path: string, options: CommonOptions): Promise<ExitStatus> {
   const config = loadConfig(shell.env, options.envFile);
-  const cache = await openConfiguredCache(config, (report) => warn(shell, report));
+  const cache = await openConfiguredCache(config, (report) => warn(shell, options, report));
   const output = outputFile(path);
   let bytes = 0;
   try {
@@ -133,10 +133,10 @@ export async function runCacheImport(
   options: CommonOptions,
 ): Promise<ExitStatus> {
   const config = loadConfig(shell.env, options.envFile);
-  const say = (report: string): void => warn(shell, report);
+  const say = (report: string): void => warn(shell, options, report);
   const cache = await openConfiguredCache(config, say);
   const total = { imported: 0, known: 0, rejected: 0 };
-  const lost = new LostMemory(({ message }) => say(message));
+  const lost = new LostMemory(({ message }) => complain(shell, message));
   const { failures, onLost } = lost;
   try {
     const { changes } = await openVerdictWatch(config, {
@@ -160,14 +160,14 @@ export async function runCacheImport(
       } catch (error) {
         if (!(error instanceof EnrichmentError)) throw error;
         failures.push({ path, code: error.code, message: error.message });
-        say(error.message);
+        complain(shell, error.message);
       }
     }
     if (options.json) {
       const printed = { ...total, changes: changes.changes.map(changeToJson), failures };
       await print(shell.stdout, `${JSON.stringify(printed)}\n`);
     } else {
-      await print(shell.stderr, describeChanges(changes.changes, paletteFor(shell, 'stderr')));
+      if (!options.quiet) await print(shell.stderr, describeChanges(changes.changes, paletteFor(shell, 'stderr')));
       const rejects = total.rejected === 0 ? '' : `, ${total.rejected} lines rejected`;
       await print(shell.stdout, `${total.imported} answers imported, ${total.known} were known${rejects}\n`);
     }
@@ -177,6 +177,10 @@ export async function runCacheImport(
   }
 }
 
-function warn(shell: Shell, report: string): void {
+function warn(shell: Shell, options: CommonOptions, report: string): void {
+  if (!options.quiet) complain(shell, report);
+}
+
+function complain(shell: Shell, report: string): void {
   shell.stderr.write(`sysmon-vt: ${escapeControls(report)}\n`);
 }

@@ -41,19 +41,29 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
       writeOut: (text) => shell.stdout.write(text),
       writeErr: (text) => shell.stderr.write(escapeLines(text)),
     })
-    .showHelpAfterError('(--help shows what there is)');
+    .showHelpAfterError('(--help shows what there is)')
+    .addHelpText(
+      'before',
+      describeExamples([
+        'sysmon-vt demo                              (needs no key)',
+        'sysmon-vt enrich /var/log/sysmon',
+        'sysmon-vt check 3395856ce81f2b7382dee72602f798b642f14140',
+        'sysmon-vt report /var/log/sysmon',
+      ]),
+    );
 
   const command = (
     usage: string,
     description: string,
     examples: readonly string[],
     json = 'print the outcome as JSON on stdout',
+    parent = program,
   ): Command =>
-    program
+    parent
       .command(usage)
       .description(description)
       .exitOverride()
-      .addHelpText('beforeAll', `Examples:\n${examples.map((example) => `  ${example}\n`).join('')}`)
+      .addHelpText('before', describeExamples(examples))
       .option('--json', json)
       .option('-q, --quiet', 'say nothing but errors')
       .option('-v, --verbose', 'say more')
@@ -101,6 +111,7 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
       'sysmon-vt check suspicious.exe --json',
       'cut -f2 hashes.tsv | sysmon-vt check -',
     ],
+    'print JSON lines on stdout, one for each thing to check',
   )
     .argument('<what...>', 'hash, SHA1=…,MD5=… field, local file, or - for a list on standard input')
     .option('--offline', 'use the cache only, ask nothing')
@@ -149,30 +160,37 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
     .argument('<path...>', 'log, folder or glob')
     .action(async (paths, options) => onStatus(await (await import('./formats.js')).runFormats(shell, paths, options)));
 
-  const cache = program.command('cache').description('look after the cache of answers');
-  const cacheCommand = (usage: string, description: string): Command =>
-    cache
-      .command(usage)
-      .description(description)
-      .exitOverride()
-      .option('--json', 'print as JSON')
-      .option('--env-file <file>', 'read settings from this file instead of the .env files')
-      .addOption(logFormat());
-  cacheCommand('stats', 'how much is cached').action(async (options) =>
-    onStatus(await (await import('./cache.js')).runCacheStats(shell, options)),
+  const cache = program
+    .command('cache')
+    .description('look after the cache of answers')
+    .addHelpText('before', describeExamples(['sysmon-vt cache stats', 'sysmon-vt cache export site.pack']));
+  const cacheCommand = (usage: string, description: string, examples: readonly string[]): Command =>
+    command(usage, description, examples, 'print as JSON on stdout', cache);
+  cacheCommand('stats', 'how much is cached', ['sysmon-vt cache stats', 'sysmon-vt cache stats --json']).action(
+    async (options) => onStatus(await (await import('./cache.js')).runCacheStats(shell, options)),
   );
-  cacheCommand('get', 'the stored answer on a file, as it is kept')
-    .argument('<hash>')
+  cacheCommand('get', 'the stored answer on a file, as it is kept', [
+    'sysmon-vt cache get 3395856ce81f2b7382dee72602f798b642f14140',
+  ])
+    .argument('<hash>', 'SHA1, SHA256 or MD5')
     .action(async (hash, options) => onStatus(await (await import('./cache.js')).runCacheGet(shell, hash, options)));
-  cacheCommand('prune', 'drop answers past their lifetime')
+  cacheCommand('prune', 'drop answers past their lifetime', [
+    'sysmon-vt cache prune',
+    'sysmon-vt cache prune --older-than 90d',
+  ])
     .option('--older-than <duration>', 'drop answers older than this instead, e.g. 90d')
     .action(async (options) => onStatus(await (await import('./cache.js')).runCachePrune(shell, options)));
 
-  cacheCommand('export', 'write all answers to a pack, a file for another site or a lab without a network')
-    .argument('<file>')
+  cacheCommand('export', 'write all answers to a pack, a file for another site or a lab without a network', [
+    'sysmon-vt cache export site.pack',
+  ])
+    .argument('<file>', 'the pack to write')
     .action(async (file, options) => onStatus(await (await import('./cache.js')).runCacheExport(shell, file, options)));
-  cacheCommand('import', 'add the answers of packs; of two on one file the newer one wins')
-    .argument('<file...>')
+  cacheCommand('import', 'add the answers of packs; of two on one file the newer one wins', [
+    'sysmon-vt cache import site.pack',
+    'sysmon-vt cache import north.pack south.pack --json',
+  ])
+    .argument('<file...>', 'packs to read')
     .action(async (files, options) =>
       onStatus(await (await import('./cache.js')).runCacheImport(shell, files, options)),
     );
@@ -182,10 +200,12 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
     'sysmon-vt quota --json',
   ]).action(async (options) => onStatus(await (await import('./quota.js')).runQuota(shell, options)));
 
-  command('runs', 'past runs: when, how they ended, what they found and asked', [
-    'sysmon-vt runs',
-    'sysmon-vt runs --json --limit 1',
-  ])
+  command(
+    'runs',
+    'past runs of enrich and recheck: when, how they ended, what they found and asked',
+    ['sysmon-vt runs', 'sysmon-vt runs --json --limit 1'],
+    'print JSON lines on stdout, one for each run',
+  )
     .option('--limit <n>', 'the newest n; 20 without', wholeNumber)
     .action(async (options) => onStatus(await (await import('./runs.js')).runRuns(shell, options)));
 
@@ -203,6 +223,10 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
 /** What commander says of a wrong command line quotes it. */
 function escapeLines(text: string): string {
   return text.split('\n').map(escapeControls).join('\n');
+}
+
+function describeExamples(examples: readonly string[]): string {
+  return `Examples:\n${examples.map((example) => `  ${example}\n`).join('')}`;
 }
 
 function logFormat(): Option {

@@ -154,6 +154,15 @@ describe('a bad line', () => {
   });
 });
 
+it('says nothing but errors with --quiet', async () => {
+  await put('one', foundLookup(hashOf(1), 23, 70, new Date('2035-01-01')));
+  await exported('one');
+  writeFileSync(join(root, 'bad'), 'plain text');
+  const running = shell('two');
+  expect(await runCacheImport(running, [pack, join(root, 'bad')], { quiet: true })).toBe(3);
+  expect(running.said()).toMatch(/^sysmon-vt: .*bad.*\n$/);
+});
+
 it('an export that fails leaves no file', async () => {
   await put('one', foundLookup(hashOf(1), 3, 70, MONDAY));
   await expect(runCacheExport(shell('one'), join(root, 'one', HOST), {})).rejects.toThrow('cannot be written');
