@@ -1,4 +1,4 @@
-import { mkdir, stat, writeFile } from 'node:fs/promises';
+import { stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { AlertChannel, AlertOutbox } from './alerts.js';
@@ -14,6 +14,7 @@ import type { LogStates } from './pipeline/log-states.js';
 import type { EnrichQuestioner } from './pipeline.js';
 import type { DispensableSightings } from './sightings/dispensable.js';
 import type { SightingStore } from './sightings/index.js';
+import { makeFolder } from './storage/json-file.js';
 import type { QuotaSummary, QuotaWindow } from './summary.js';
 import type { Purpose, Usage } from './virustotal/ledger.js';
 import type { OverallQuotas } from './virustotal/response.js';
@@ -385,7 +386,7 @@ const TERMS = [
 export async function showTermsOnce(config: Config, say: (text: string) => void): Promise<void> {
   const marker = join(dataFolder(config), 'terms-shown');
   try {
-    await mkdir(dataFolder(config), { recursive: true, mode: 0o700 });
+    await makeFolder(dataFolder(config));
     await writeFile(marker, '', { flag: 'wx', mode: 0o600 });
   } catch (error) {
     if (systemCodeOf(error) === 'EEXIST') return;

@@ -92,11 +92,21 @@ export function setAsidePath(path: string): string {
 
 /** Makes a folder and what is missing above it, for this user only, and durable. Throws the system's error. */
 export async function makeFolder(path: string): Promise<void> {
-  const firstMade = await mkdir(path, { recursive: true, mode: 0o700 });
-  if (firstMade === undefined) return;
-  for (let made = resolve(path); made.length >= firstMade.length; made = dirname(made)) {
-    await syncFolder(dirname(made));
-    if (made === dirname(made)) return;
+  const folder = resolve(path);
+  if (await makeOne(folder)) await syncFolder(dirname(folder));
+}
+
+/** By hand, since Node's own way never ends where a folder above takes none, as in /proc. False if it is there already. */
+async function makeOne(folder: string, isAboveThere = false): Promise<boolean> {
+  try {
+    await mkdir(folder, { mode: 0o700 });
+    return true;
+  } catch (error) {
+    const code = systemCodeOf(error);
+    if (code === 'EEXIST' && (await stat(folder)).isDirectory()) return false;
+    if (code !== 'ENOENT' || isAboveThere || dirname(folder) === folder) throw error;
+    await makeFolder(dirname(folder));
+    return makeOne(folder, true);
   }
 }
 

@@ -1,7 +1,8 @@
-import { link, mkdir, open, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { link, open, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StorageError, systemCodeOf } from '../errors.js';
+import { makeFolder } from './json-file.js';
 import {
   isAlive,
   isOfThisHost,
@@ -77,7 +78,7 @@ export function withLock<T>(folder: string, name: string, work: () => Promise<T>
 
 async function acquire(lockFolder: string): Promise<string> {
   try {
-    await mkdir(lockFolder, { recursive: true, mode: 0o700 });
+    await makeFolder(lockFolder);
     let waitedFor = 0;
     let waitingSince = performance.now();
     let pauseMs = SHORTEST_PAUSE_MS;

@@ -1,9 +1,9 @@
 import { createHash, createHmac, randomBytes, randomUUID } from 'node:crypto';
-import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../clock.js';
 import { systemCodeOf } from '../errors.js';
-import { jsonFile, setAside, writeFileDurably } from '../storage/json-file.js';
+import { jsonFile, makeFolder, setAside, writeFileDurably } from '../storage/json-file.js';
 import { isAlive, type ProcessIdentity, thisProcess, withLock } from '../storage/lock.js';
 import { isOfThisHost, processIdentityFromJson } from '../storage/process-identity.js';
 import { storageError } from '../storage/storage-error.js';
@@ -244,7 +244,7 @@ function withoutClaims(books: Books, isGone: (claim: Claim) => boolean): Books {
 /** A name for host and key that tells nothing of them: the salt never leaves this folder. */
 async function fingerprint(folder: string, text: string, onLoss: (what: string) => void): Promise<string> {
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await makeFolder(folder);
     const salt = await withLock(folder, 'salt', () => readOrMakeSalt(folder, onLoss));
     return createHmac('sha256', salt).update(text).digest('hex').slice(0, 32);
   } catch (error) {

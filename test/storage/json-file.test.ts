@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Low } from 'lowdb';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { StorageError } from '../../src/errors.js';
-import { jsonFile, writeFileDurably } from '../../src/storage/json-file.js';
+import { jsonFile, makeFolder, writeFileDurably } from '../../src/storage/json-file.js';
 import { storageError } from '../../src/storage/storage-error.js';
 
 interface Shelf {
@@ -126,4 +126,27 @@ describe('writeFileDurably', () => {
       await chmod(folder, 0o700);
     });
   }
+});
+
+describe('makeFolder', () => {
+  it('makes what is missing, for this user only, and takes what is there', async () => {
+    const deep = join(folder, 'a', 'b', 'c');
+    await makeFolder(deep);
+    await Promise.all([makeFolder(deep), makeFolder(join(folder, 'a', 'd', 'e')), makeFolder(join(folder, 'a', 'd'))]);
+    for (const path of [deep, join(folder, 'a'), join(folder, 'a', 'd', 'e')]) {
+      const status = await stat(path);
+      expect(status.isDirectory()).toBe(true);
+      if (process.platform !== 'win32') expect(status.mode & 0o777).toBe(0o700);
+    }
+  });
+
+  it('says so where a file is in the way', async () => {
+    await writeFile(join(folder, 'file'), '');
+    await expect(makeFolder(join(folder, 'file'))).rejects.toMatchObject({ code: 'EEXIST' });
+    await expect(makeFolder(join(folder, 'file', 'below'))).rejects.toMatchObject({ code: 'ENOTDIR' });
+  });
+
+  it.runIf(process.platform === 'linux')('ends where no folder can be made at all', async () => {
+    await expect(makeFolder('/proc/nowhere/below')).rejects.toMatchObject({ code: 'ENOENT' });
+  });
 });
