@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { escapeControls } from '../terminal.js';
+import { UsageError } from '../errors.js';
+import { escapeControls, shorten } from '../terminal.js';
 import { EXIT, type ExitStatus, type Shell } from './shell.js';
 
 const packageJson: { readonly version: string } = createRequire(import.meta.url)('../../package.json');
@@ -19,6 +20,7 @@ export async function runProgram(
     status = reported;
   });
   program.hook('preAction', async (_program, command) => {
+    refuseEmpty(command);
     if (command.opts()['logFormat'] === 'json') await useJsonLog();
   });
   try {
@@ -220,9 +222,24 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
   return program;
 }
 
+/** Throws UsageError for a value that is empty: a variable that is not set must not pass for the present folder or for no condition. */
+function refuseEmpty(command: Command): void {
+  const option = command.options.find((candidate) => command.getOptionValue(candidate.attributeName()) === '');
+  const name = option === undefined ? command.name() : option.long;
+  if (option !== undefined || command.args.includes('')) {
+    throw new UsageError('BAD_USAGE', `${name}: a value is empty; is a variable not set?`);
+  }
+}
+
+/** Longest line of what commander says that is told whole. */
+const MAX_LINE_LENGTH = 500;
+
 /** What commander says of a wrong command line quotes it. */
 function escapeLines(text: string): string {
-  return text.split('\n').map(escapeControls).join('\n');
+  return text
+    .split('\n')
+    .map((line) => shorten(escapeControls(line), MAX_LINE_LENGTH))
+    .join('\n');
 }
 
 function describeExamples(examples: readonly string[]): string {

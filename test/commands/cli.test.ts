@@ -168,7 +168,28 @@ describe('waiting for standard input', () => {
   });
 });
 
+describe('an empty value', () => {
+  it.each([
+    { words: ['enrich', ''] },
+    { words: ['enrich', 'night.jsonl', '--out', ''] },
+    { words: ['enrich', 'night.jsonl', '--fail-on='] },
+    { words: ['check', ''] },
+    { words: ['cache', 'export', ''] },
+  ])('is refused, since a variable that is not set stands for nothing: $words', async ({ words }) => {
+    const { status, said } = await start(words, 'pipe').ended;
+    expect(said).toMatch(/^sysmon-vt: .*: a value is empty; is a variable not set\? \[BAD_USAGE\]\n$/);
+    expect(status).toBe(2);
+    expect(readdirSync(root).sort()).toEqual(['night.jsonl', 'tmp']);
+  });
+});
+
 describe('a wrong option', () => {
+  it('of any length is told in short', async () => {
+    const { status, said } = await start(['x'.repeat(100_000)], 'pipe').ended;
+    expect(status).toBe(2);
+    expect(said.length).toBeLessThan(1000);
+  });
+
   it.each([
     ['check', '--bogus\u001b[31m'],
     ['bogus\u001b]0;title\u0007'],
