@@ -44,7 +44,7 @@ export interface AnswerFacts {
 
 /** The flags that follow from a file's evidence and the newest answer on it, if there is one. Pure. */
 export function flagEvidence(evidence: FileEvidence, lookup: Lookup | undefined, now: Date): FlaggedEvidence {
-  const { flags, ...span } = flagSightings(evidence, {
+  const { flags, ...span } = flagSightings(tracesOf(evidence), {
     isUnknownToVirusTotal: lookup?.status === 'not_found',
     firstSubmission: lookup?.report?.firstSubmission,
   });
@@ -52,13 +52,31 @@ export function flagEvidence(evidence: FileEvidence, lookup: Lookup | undefined,
   return { flags: EVIDENCE_FLAGS.filter((flag) => all.has(flag)), ...span };
 }
 
+/** What flags need of a file's sightings. */
+export interface SightingTraces {
+  /** Since the epoch; undefined where no record had a readable time. */
+  readonly firstSeenMs: number | undefined;
+  /** It ran on one or two hosts only. */
+  readonly isRare: boolean;
+  readonly ranRenamed: boolean;
+}
+
+/** The traces of sightings that matter to flags, to be joined with an answer that may come later. */
+export function tracesOf(evidence: FileEvidence): SightingTraces {
+  return {
+    firstSeenMs: evidence.firstSeen?.getTime(),
+    isRare: evidence.hosts.count <= MAX_RARE_HOSTS,
+    ranRenamed: ranRenamed(evidence),
+  };
+}
+
 /** The flags that need the sightings of the file. */
-export function flagSightings(evidence: FileEvidence, answer: AnswerFacts): FlaggedEvidence {
-  const earlyMs = earlinessMs(evidence, answer.firstSubmission);
+export function flagSightings(traces: SightingTraces, answer: AnswerFacts): FlaggedEvidence {
+  const earlyMs = earlinessMs(traces.firstSeenMs, answer.firstSubmission);
   const flags: EvidenceFlag[] = [];
   if (earlyMs !== undefined) flags.push('ran_before_first_submission');
-  if (answer.isUnknownToVirusTotal && evidence.hosts.count <= MAX_RARE_HOSTS) flags.push('rare_unknown');
-  if (ranRenamed(evidence)) flags.push('renamed');
+  if (answer.isUnknownToVirusTotal && traces.isRare) flags.push('rare_unknown');
+  if (traces.ranRenamed) flags.push('renamed');
   return { flags, ...(earlyMs === undefined ? {} : { ranBeforeFirstSubmissionMs: earlyMs }) };
 }
 
@@ -70,9 +88,9 @@ export function flagAnswer(lookup: Lookup, now: Date): readonly EvidenceFlag[] {
   return flags;
 }
 
-function earlinessMs({ firstSeen }: FileEvidence, firstSubmission: Date | undefined): number | undefined {
-  if (firstSeen === undefined || firstSubmission === undefined) return undefined;
-  const ms = firstSubmission.getTime() - firstSeen.getTime();
+function earlinessMs(firstSeenMs: number | undefined, firstSubmission: Date | undefined): number | undefined {
+  if (firstSeenMs === undefined || firstSubmission === undefined) return undefined;
+  const ms = firstSubmission.getTime() - firstSeenMs;
   return ms > CLOCK_TOLERANCE_MS ? ms : undefined;
 }
 

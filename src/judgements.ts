@@ -1,34 +1,95 @@
 import type { AnswerCache } from './cache/index.js';
-import type { FileEvidence } from './evidence.js';
-import { flagAnswer, flagSightings } from './flags.js';
-import { type FileHashes, isPlaceholder, type LookupKey } from './hash.js';
+import { flagAnswer, flagSightings, type SightingTraces } from './flags.js';
+import { algorithmOf, type FileHashes, isPlaceholder, type LookupKey } from './hash.js';
 import type { KnownFiles } from './known-good/index.js';
 import { isFresh, type Lifetimes, type Lookup } from './lookup.js';
-import { judge, type Reason, type Thresholds, type Verdict, type VerdictName, virustotalMember } from './verdict.js';
+import {
+  judge,
+  type Reason,
+  type Thresholds,
+  unansweredMember,
+  type Verdict,
+  type VerdictName,
+  virustotalMember,
+} from './verdict.js';
 
 /** What is known of one file in this run. One per distinct hash, so it is kept small. */
-export interface Judgement {
-  readonly key: LookupKey;
-  /** All digests that records or answers named, where there are lists of known files to look them up in. */
-  digests: FileHashes | undefined;
-  /** What lists said of it when its log was read, for a log that is not read again. */
-  marks: Pick<Verdict, 'knownGood' | 'knownBad'> | undefined;
+export class Judgement {
+  readonly hash: string;
+  state: JudgementState = 'new';
+  verdict: VerdictName = 'unchecked';
   /** How many records named this file. */
-  records: number;
-  /** Where the file was first met in this run, for people; empty where the record does not say. */
-  image: string;
-  computer: string;
-  verdict: VerdictName;
-  /** The `virustotal` member as it stands in the records of this file. */
-  member: string;
-  state: JudgementState;
+  records = 0;
+  /** Where the file was first met in this run, for people; empty where the record does not say, or where its sightings will. */
+  image = '';
+  computer = '';
+  /** All digests that records or answers named, where there are lists of known files to look them up in. */
+  digests: FileHashes | undefined = undefined;
+  /** What lists said of it when its log was read, for a log that is not read again. */
+  marks: Pick<Verdict, 'knownGood' | 'knownBad'> | undefined = undefined;
   /** A catalogue of known files has it, which is no reason not to ask, but to ask last. */
-  isCatalogued: boolean;
+  isCatalogued = false;
   /** A rule of the user's forbids asking about it. */
-  isWithheld: boolean;
+  isWithheld = false;
   /** What evidence is measured against. */
-  isUnknownToVirusTotal: boolean;
-  firstSubmission: Date | undefined;
+  isUnknownToVirusTotal = false;
+  firstSubmission: Date | undefined = undefined;
+  /** What the file's sightings say, until it is joined with the answer. */
+  traces: SightingTraces | undefined = undefined;
+  /** The member, or why there is no answer, from which it follows: for most files of a first night that is all there is to keep. */
+  #said: string = 'waiting';
+
+  constructor(hash: string) {
+    this.hash = hash;
+  }
+
+  get key(): LookupKey {
+    // Nothing else is ever judged.
+    return { algorithm: algorithmOf(this.hash) ?? 'sha1', hash: this.hash };
+  }
+
+  /** The `virustotal` member as it stands in the records of this file. */
+  get member(): string {
+    return isReason(this.#said) ? unansweredMember(this.key, this.#said) : this.#said;
+  }
+
+  /** The same in few bytes: equal as long as the member is. */
+  get memberMark(): string {
+    return this.#said;
+  }
+
+  /** The mark of a member that stands in a record of this file. */
+  markOf(member: string): string {
+    const reason = /^\{"verdict":"unchecked","reason":"([a-z_]+)"/.exec(member)?.[1] ?? '';
+    return isReason(reason) && unansweredMember(this.key, reason) === member ? reason : member;
+  }
+
+  /** Sets the member from a verdict. */
+  say(verdict: Verdict): void {
+    this.verdict = verdict.verdict;
+    const member = virustotalMember(this.key, verdict);
+    this.#said = this.markOf(member);
+  }
+
+  /** Sets the member as it is to be from now on, for the same verdict. */
+  sayMember(member: string): void {
+    this.#said = member;
+  }
+}
+
+const REASONS: ReadonlySet<string> = new Set<Reason>([
+  'placeholder',
+  'offline',
+  'quota',
+  'limit',
+  'known_good',
+  'error',
+  'interrupted',
+  'waiting',
+]);
+
+function isReason(text: string): text is Reason {
+  return REASONS.has(text);
 }
 
 /**
@@ -67,25 +128,12 @@ export class Judgements {
   of(key: LookupKey, digests?: FileHashes): Judgement {
     const known = this.#byHash.get(key.hash);
     if (known !== undefined) return known;
+    const judgement = new Judgement(key.hash);
     const hasLists = this.#basis.knownGood !== undefined || this.#basis.knownBad !== undefined;
-    const judgement: Judgement = {
-      key,
-      digests: hasLists ? { ...digests, [key.algorithm]: key.hash } : undefined,
-      marks: undefined,
-      records: 0,
-      image: '',
-      computer: '',
-      verdict: 'unchecked',
-      member: '',
-      state: 'new',
-      isCatalogued: false,
-      isWithheld: false,
-      isUnknownToVirusTotal: false,
-      firstSubmission: undefined,
-    };
+    if (hasLists) judgement.digests = { ...digests, [key.algorithm]: key.hash };
     if (isPlaceholder(key.hash)) {
       judgement.state = 'placeholder';
-      judgement.member = virustotalMember(key, { verdict: 'unchecked', reason: 'placeholder' });
+      judgement.say({ verdict: 'unchecked', reason: 'placeholder' });
     } else {
       this.#unresolved.push(judgement);
     }
@@ -99,9 +147,9 @@ export class Judgements {
     const fresh = this.#unresolved;
     this.#unresolved = [];
     const { cache, lifetimes, now, unaskedReason } = this.#basis;
-    const answers = await cache.getMany(fresh.map((judgement) => judgement.key.hash));
+    const answers = await cache.getMany(fresh.map((judgement) => judgement.hash));
     for (const judgement of fresh) {
-      const lookup = answers.get(judgement.key.hash);
+      const lookup = answers.get(judgement.hash);
       if (lookup !== undefined) {
         const isCurrent = isFresh(lookup, lifetimes, now);
         judgement.state = isCurrent ? 'cached' : 'due';
@@ -125,21 +173,18 @@ export class Judgements {
     this.#say(judgement, { verdict: 'unchecked', reason });
   }
 
-  /** Adds to a judgement what the file's sightings, of this run and all before, say together with the answer. */
-  flag(judgement: Judgement, evidence: FileEvidence): void {
-    const { flags, ranBeforeFirstSubmissionMs } = flagSightings(evidence, judgement);
+  /** Adds to a judgement what the traces of its sightings say together with the answer. Once for each, since flags are added to those there are. */
+  flag(judgement: Judgement): void {
+    if (judgement.traces === undefined) return;
+    const { flags, ranBeforeFirstSubmissionMs } = flagSightings(judgement.traces, judgement);
+    judgement.traces = undefined;
     if (flags.length === 0) return;
     const member: { flags?: readonly string[]; ran_before_first_submission_s?: number } = JSON.parse(judgement.member);
     member.flags = [...flags, ...(member.flags ?? [])];
     if (ranBeforeFirstSubmissionMs !== undefined) {
       member.ran_before_first_submission_s = Math.round(ranBeforeFirstSubmissionMs / 1000);
     }
-    judgement.member = JSON.stringify(member);
-  }
-
-  /** Files without a fresh answer, in the order they were first met. */
-  due(): Judgement[] {
-    return [...this.#byHash.values()].filter((judgement) => judgement.state === 'due');
+    judgement.sayMember(JSON.stringify(member));
   }
 
   all(): IterableIterator<Judgement> {
@@ -181,7 +226,6 @@ export class Judgements {
       const { reason: _reason, ...rest } = said;
       said = { ...rest, verdict: 'malicious', knownBad: bad };
     }
-    judgement.verdict = said.verdict;
-    judgement.member = virustotalMember(judgement.key, said);
+    judgement.say(said);
   }
 }

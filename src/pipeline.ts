@@ -11,7 +11,7 @@ import { type Judgement, Judgements } from './judgements.js';
 import type { KnownFiles } from './known-good/index.js';
 import type { LogFile } from './log-paths.js';
 import type { Lifetimes } from './lookup.js';
-import { carriedOver, chooseQuestions, flagAll, flagFiles } from './pipeline/choosing.js';
+import { carriedOver, chooseQuestions, flagFiles, locateFiles } from './pipeline/choosing.js';
 import { removeContext, writeContext } from './pipeline/context-records.js';
 import { refreshEarlierFiles } from './pipeline/earlier-files.js';
 import { type LogCounts, noCounts, type ReadingSetup, readIntoFile } from './pipeline/log-reading.js';
@@ -142,8 +142,8 @@ export interface EnrichOutcome {
   readonly detected: readonly DetectedFile[];
   /** Files of earlier runs that were still waiting for a question: how many got an answer now, and how many go on waiting. */
   readonly carriedOver: { readonly answered: number; readonly waiting: number };
-  /** What was due for a question, the most telling first; in a dry run nothing of it was asked. */
-  readonly questions: readonly PlannedQuestion[];
+  /** What was due for a question, of which the most telling are told; in a dry run nothing of it was asked. */
+  readonly questions: { readonly count: number; readonly first: readonly PlannedQuestion[] };
 }
 
 /**
@@ -225,11 +225,12 @@ class EnrichRun {
     const files = await this.#readAll();
     await this.#memory?.flush();
     await this.#carryOver();
-    const order = await chooseQuestions(this.#askable(), this.#memory, this.#job.sightings, this.#startedAt);
+    this.#withhold();
+    const order = await chooseQuestions(this.#judgements, this.#memory, this.#job.sightings, this.#startedAt);
     // Before asking, so that a kill in the middle of it leaves the rest in the queue.
     if (!isDryRun) await this.#noteWaiting(order);
     const quota = isDryRun ? await this.#usage() : await this.#ask(order);
-    if (this.#memory !== undefined) await flagAll(this.#judgements, this.#memory);
+    for (const judgement of this.#judgements.all()) this.#judgements.flag(judgement);
     if (!isDryRun) {
       const refreshed = new Set<string>();
       await refreshAll(
@@ -252,11 +253,31 @@ class EnrichRun {
     return {
       summary: this.#summarise(quota),
       carriedOver: this.#countCarried(),
-      detected: detectedFiles(this.#judgements),
-      questions: order.map((file) => {
-        const judgement = this.#judgements.find(file.hash);
-        return { ...file, image: judgement?.image ?? '', computer: judgement?.computer ?? '' };
-      }),
+      ...(await this.#describe(order)),
+    };
+  }
+
+  /** What people are told of files: the detected ones, and those whose turn comes first. */
+  async #describe(order: readonly RankedFile[]): Promise<Pick<EnrichOutcome, 'detected' | 'questions'>> {
+    const detected = detectedFiles(this.#judgements);
+    const first = order.slice(0, PLANNED_SHOWN);
+    if (this.#memory !== undefined) {
+      await locateFiles(
+        this.#judgements,
+        [...detected, ...first].map(({ hash }) => hash),
+        this.#memory,
+      );
+    }
+    return {
+      detected: detected.map(({ verdict, hash, image, computer, records, member }) => ({
+        verdict,
+        hash,
+        image,
+        computer,
+        records,
+        member,
+      })),
+      questions: { count: order.length, first: first.map((file) => planned(file, this.#judgements)) },
     };
   }
 
@@ -277,7 +298,7 @@ class EnrichRun {
     }
     await this.#judgements.resolve();
     if (doNotAsk === undefined) return;
-    for await (const batch of this.#memory.evidenceOf([...this.#carried].map(({ key }) => key.hash))) {
+    for await (const batch of this.#memory.evidenceOf([...this.#carried].map(({ hash }) => hash))) {
       for (const [hash, evidence] of batch) {
         const judgement = this.#judgements.find(hash);
         if (judgement !== undefined && doNotAsk.ruleAgainst(evidence) !== undefined) judgement.isWithheld = true;
@@ -296,7 +317,7 @@ class EnrichRun {
     // Without states nobody knows which files of earlier runs there are; they wait for a run that does.
     if (states === undefined || states.isLost || this.#memory === undefined) return;
     const waited = [...this.#carried, ...this.#waitedBefore];
-    const answered = waited.filter(({ state }) => state !== 'due').map(({ key }) => key.hash);
+    const answered = waited.filter(({ state }) => state !== 'due').map(({ hash }) => hash);
     const changed = (await changes?.unrefreshed()) ?? new Set();
     const others: string[] = [];
     for (const hash of changed) {
@@ -326,11 +347,11 @@ class EnrichRun {
     await changes?.markRefreshed(changed);
   }
 
-  /** What is due and may be asked. */
-  #askable(): Judgement[] {
-    const due = this.#judgements.due();
-    for (const judgement of due) if (judgement.isWithheld) this.#judgements.leaveUnanswered(judgement, 'limit');
-    return due.filter(({ isWithheld }) => !isWithheld);
+  /** Takes what a rule forbids asking about out of the questions. */
+  #withhold(): void {
+    for (const judgement of this.#judgements.all()) {
+      if (judgement.state === 'due' && judgement.isWithheld) this.#judgements.leaveUnanswered(judgement, 'limit');
+    }
   }
 
   #fail(failure: RunFailure): void {
@@ -388,7 +409,7 @@ class EnrichRun {
         judgement.records++;
         if (withheld.has(key.hash)) judgement.isWithheld = true;
         judgement.marks ??= marksOf(member);
-        if (!members.has(judgement)) members.set(judgement, member);
+        if (!members.has(judgement)) members.set(judgement, judgement.markOf(member));
       });
       await this.#judgements.resolve();
     }
@@ -539,7 +560,7 @@ class EnrichRun {
         const print =
           this.#prints.get(file) ?? (file.logPath === undefined ? undefined : await states.print(file.logPath));
         if (this.#unsettled.has(file) || file.logPath === undefined) continue;
-        const hashes = file.members === undefined ? undefined : [...file.members.keys()].map(({ key }) => key.hash);
+        const hashes = file.members === undefined ? undefined : [...file.members.keys()].map(({ hash }) => hash);
         const read = { logPath: file.logPath, counts: file.counts, withheld: file.withheld, hashes };
         const options = { print: this.#optionsPrint, form: this.#setup.form.name };
         await states.note(print, file.enrichedPath, read, options);
@@ -552,10 +573,10 @@ class EnrichRun {
   async #noteWaiting(order: readonly RankedFile[]): Promise<void> {
     const due = new Map(order.map(({ hash, score }) => [hash, score]));
     const settled: string[] = [];
-    for (const { key, state } of this.#judgements.all()) {
+    for (const { hash, state } of this.#judgements.all()) {
       if (state === 'due') continue;
-      settled.push(key.hash);
-      due.delete(key.hash);
+      settled.push(hash);
+      due.delete(hash);
     }
     await this.#job.sightings?.updateWaiting({ due, settled, now: this.#startedAt });
   }
@@ -606,21 +627,32 @@ class EnrichRun {
   }
 }
 
+/** So many of the files that are due are described. */
+const PLANNED_SHOWN = 10;
+
 const STDIN_NAME = 'standard input';
 
 /** Raised when a source or sink comes to write other bytes for the same log, so that old enriched files are made anew. */
 const READING_VERSION = 2;
 
 /** Files that at least one engine detects, worst first, then those that ran most. */
-function detectedFiles(judgements: Judgements): DetectedFile[] {
-  const detected: DetectedFile[] = [];
-  for (const { verdict, key, image, computer, records, member } of judgements.all()) {
-    if (records > 0 && (verdict === 'malicious' || verdict === 'suspicious')) {
-      detected.push({ verdict, hash: key.hash, image, computer, records, member });
-    }
-  }
-  const badness = ({ verdict }: DetectedFile): number => (verdict === 'malicious' ? 1 : 0);
+function detectedFiles(judgements: Judgements): (Judgement & Pick<DetectedFile, 'verdict'>)[] {
+  const detected: (Judgement & Pick<DetectedFile, 'verdict'>)[] = [];
+  for (const judgement of judgements.all())
+    if (judgement.records > 0 && isDetected(judgement)) detected.push(judgement);
+  const badness = ({ verdict }: Judgement): number => (verdict === 'malicious' ? 1 : 0);
   return detected.sort((a, b) => badness(b) - badness(a) || b.records - a.records || (a.hash < b.hash ? -1 : 1));
+}
+
+function isDetected(judgement: Judgement): judgement is Judgement & Pick<DetectedFile, 'verdict'> {
+  return judgement.verdict === 'malicious' || judgement.verdict === 'suspicious';
+}
+
+/** A ranked file with where it ran, as far as its judgement says. */
+export function planned(file: RankedFile, judgements: Judgements): PlannedQuestion {
+  const { hash, score, reasons, isStriking } = file;
+  const { image = '', computer = '' } = judgements.find(hash) ?? {};
+  return { hash, score, reasons, isStriking, image, computer };
 }
 
 function logFailure(path: string, error: unknown): RunFailure {

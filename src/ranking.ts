@@ -541,10 +541,11 @@ export function rankFiles(files: Iterable<DueFile>, now: Date): RankedFile[] {
   return ranking.order();
 }
 
-/** A file with what decides on its place. */
+/** A file with what decides on its place. A first night has a hundred thousand, so they share what they can. */
 interface ScoredFile extends RankedFile {
   readonly waitedMs: number;
   readonly isLast: boolean;
+  isPlaced: boolean;
 }
 
 /**
@@ -559,6 +560,8 @@ export class Ranking {
   /** Counts that have been read: estimates cost more to read than to keep. */
   readonly #counts = new Map<DistinctCount, number>();
   readonly #scored: ScoredFile[] = [];
+  /** Reasons by their names: few sets of rules apply to many files. */
+  readonly #reasons = new Map<string, readonly RankingReason[]>();
 
   constructor(now: Date) {
     this.#now = now;
@@ -580,7 +583,15 @@ export class Ranking {
   score({ hash, evidence, waitingSince, isKnown }: DueFile): void {
     const waitedMs = waitingSince === undefined ? 0 : Math.max(0, this.#now.getTime() - waitingSince.getTime());
     const { score, reasons, isStriking } = scoreFile(evidence, this.#surroundingsOf(evidence, waitedMs / DAY_MS));
-    this.#scored.push({ hash, score, reasons, isStriking, waitedMs, isLast: isKnown === true && !isStriking });
+    this.#scored.push({
+      hash,
+      score,
+      reasons: this.#shared(reasons),
+      isStriking,
+      waitedMs,
+      isLast: isKnown === true && !isStriking,
+      isPlaced: false,
+    });
   }
 
   /** All scored files, the first to be asked first. */
@@ -597,23 +608,28 @@ export class Ranking {
       .sort((a, b) => b.waitedMs - a.waitedMs || b.score - a.score || (a.hash < b.hash ? -1 : 1));
 
     const order: RankedFile[] = [];
-    const placed = new Set<ScoredFile>();
-    const isPlaced = (file: ScoredFile | undefined): boolean => file !== undefined && placed.has(file);
     const place = (file: ScoredFile | undefined): void => {
-      if (file === undefined || isPlaced(file)) return;
-      placed.add(file);
+      if (file === undefined || file.isPlaced) return;
+      file.isPlaced = true;
       order.push(file);
     };
     let nextPatient = 0;
     for (const file of ranked) {
-      if (isPlaced(file)) continue;
+      if (file.isPlaced) continue;
       if (order.length % PLACES_PER_PATIENT_FILE === PLACES_PER_PATIENT_FILE - 1) {
-        while (isPlaced(patient[nextPatient])) nextPatient++;
+        while (patient[nextPatient]?.isPlaced) nextPatient++;
         place(patient[nextPatient]);
       }
       place(file);
     }
     return order;
+  }
+
+  #shared(reasons: readonly RankingReason[]): readonly RankingReason[] {
+    const names = reasons.map(({ name, weight }) => `${name}${weight}`).join();
+    const known = this.#reasons.get(names) ?? reasons;
+    this.#reasons.set(names, known);
+    return known;
   }
 
   #surroundingsOf(evidence: FileEvidence, daysWaited: number): Surroundings {

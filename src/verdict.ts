@@ -118,6 +118,11 @@ export function virustotalMember(key: LookupKey | undefined, verdict: Verdict): 
   });
 }
 
+/** `virustotalMember` of a file without any answer, put together by hand: on a first night that is nearly every record's. */
+export function unansweredMember({ algorithm, hash }: LookupKey, reason: Reason): string {
+  return `{"verdict":"unchecked","reason":"${reason}","lookup_key":"${algorithm}","${algorithm}":"${hash}"}`;
+}
+
 function knownMember(mark: KnownMark | undefined): object | undefined {
   if (mark === undefined) return undefined;
   return mark.isProbable ? { source: mark.source, probable: true } : { source: mark.source };

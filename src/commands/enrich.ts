@@ -233,7 +233,7 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
               questioner,
               ...(options.maxLookups === undefined
                 ? {}
-                : { maxLookups: Math.max(0, options.maxLookups - questions.length) }),
+                : { maxLookups: Math.max(0, options.maxLookups - questions.count) }),
             },
     });
     if (rechecked !== undefined && rechecked.answered > 0 && !options.json && !options.quiet) {

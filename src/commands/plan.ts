@@ -1,5 +1,5 @@
 import type { RequestLimits } from '../config.js';
-import type { PlannedQuestion } from '../pipeline.js';
+import type { EnrichOutcome, PlannedQuestion } from '../pipeline.js';
 import type { QuotaSummary } from '../summary.js';
 import { escapeControls, shorten } from '../terminal.js';
 
@@ -24,9 +24,6 @@ export interface PlannedFile {
   readonly day: number;
 }
 
-/** So many files are listed with their reasons. */
-const FIRST_SHOWN = 10;
-
 /** How many questions fit into today and every day after it, for the nightly job. */
 function dailyRoom(
   quota: QuotaSummary | null,
@@ -40,20 +37,20 @@ function dailyRoom(
 
 /** The price of asking these questions in this order. */
 export function planOf(
-  questions: readonly PlannedQuestion[],
+  { count, first }: EnrichOutcome['questions'],
   quota: QuotaSummary | null,
   limits: RequestLimits,
   maxLookups = Number.POSITIVE_INFINITY,
 ): Plan {
   const { today: room, perDay } = dailyRoom(quota, limits);
-  const today = Math.min(questions.length, room, maxLookups);
-  const later = questions.length - today;
+  const today = Math.min(count, room, maxLookups);
+  const later = count - today;
   return {
-    to_ask: questions.length,
+    to_ask: count,
     today,
     later,
-    days: later === 0 ? 0 : dayOf(questions.length - 1, today, Math.min(perDay, maxLookups)),
-    first: plannedFiles(questions.slice(0, FIRST_SHOWN), today, Math.min(perDay, maxLookups)),
+    days: later === 0 ? 0 : dayOf(count - 1, today, Math.min(perDay, maxLookups)),
+    first: plannedFiles(first, today, Math.min(perDay, maxLookups)),
   };
 }
 

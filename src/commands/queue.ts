@@ -2,9 +2,9 @@ import { openConfiguredCache, openConfiguredSightings, openKnownLists, openQuest
 import { loadConfig } from '../config.js';
 import { algorithmOf } from '../hash.js';
 import { Judgements } from '../judgements.js';
-import { chooseQuestions, flagAll } from '../pipeline/choosing.js';
+import { chooseQuestions, locateFiles } from '../pipeline/choosing.js';
 import { Memory } from '../pipeline/memory.js';
-import type { PlannedQuestion } from '../pipeline.js';
+import { planned } from '../pipeline.js';
 import type { QuotaSummary } from '../summary.js';
 import { escapeControls } from '../terminal.js';
 import { describePlanned, plannedFiles, planOf } from './plan.js';
@@ -43,12 +43,14 @@ export async function runQueue(
     }
     await judgements.resolve();
     const memory = new Memory(sightings);
-    await flagAll(judgements, memory);
-    const order = await chooseQuestions(judgements.due(), memory, sightings, now);
-    const questions = order.map((file): PlannedQuestion => {
-      const judgement = judgements.find(file.hash);
-      return { ...file, image: judgement?.image ?? '', computer: judgement?.computer ?? '' };
-    });
+    const order = await chooseQuestions(judgements, memory, sightings, now);
+    const shown = order.slice(0, options.limit ?? DEFAULT_LIMIT);
+    await locateFiles(
+      judgements,
+      shown.map(({ hash }) => hash),
+      memory,
+    );
+    const first = shown.map((file) => planned(file, judgements));
 
     let quota: QuotaSummary | null = null;
     if (config.apiKey !== undefined) {
@@ -57,24 +59,24 @@ export async function runQueue(
       quota = await questioner.usage();
       await questioner.close();
     }
-    const plan = planOf(questions, quota, config.limits);
+    const plan = planOf({ count: order.length, first }, quota, config.limits);
     const perDay = config.limits.perDay - (Number.isFinite(config.limits.perDay) ? config.limits.reservePerDay : 0);
-    const files = plannedFiles(questions.slice(0, options.limit ?? DEFAULT_LIMIT), plan.today, perDay);
+    const files = plannedFiles(first, plan.today, perDay);
     if (options.json) {
       await print(shell.stdout, `${JSON.stringify({ ...plan, first: undefined, files })}\n`);
       return EXIT.done;
     }
-    const rest = questions.length - files.length;
+    const rest = order.length - files.length;
     await print(
       shell.stdout,
-      questions.length === 0
+      order.length === 0
         ? 'nothing waits\n'
         : `${files.map(describePlanned).join('')}${rest > 0 ? `… and ${rest} more (--limit)\n` : ''}` +
             `${plan.to_ask} files wait: ${plan.today} can be asked today, the last one in ${plan.days} days\n`,
     );
     return EXIT.done;
   } finally {
-    lists.close();
+    await lists.close();
     await cache.close();
   }
 }

@@ -1,4 +1,5 @@
 import { emptyEvidence, type FileEvidence } from '../evidence.js';
+import { flagSightings, tracesOf } from '../flags.js';
 import type { Judgement, Judgements } from '../judgements.js';
 import { type RankedFile, Ranking } from '../ranking.js';
 import type { SightingStore, WaitingFile } from '../sightings/index.js';
@@ -6,42 +7,65 @@ import type { Memory } from './memory.js';
 
 /**
  * The order in which due files are asked: the most telling first, by all that is remembered of them. Without a memory, in the order
- * they were met, without reasons.
+ * they were met, without reasons. Leaves with every judgement the traces of its sightings.
  */
 export async function chooseQuestions(
-  due: readonly Judgement[],
+  judgements: Judgements,
   memory: Memory | undefined,
   sightings: SightingStore | undefined,
   now: Date,
 ): Promise<RankedFile[]> {
   if (memory === undefined || sightings === undefined) {
-    return due.map(({ key }) => ({ hash: key.hash, score: 0, reasons: [], isStriking: false }));
+    return [...judgements.all()]
+      .filter(isToBeAsked)
+      .map(({ hash }) => ({ hash, score: 0, reasons: [], isStriking: false }));
   }
-  const waiting = await sightings.waiting();
-  const byHash = new Map(due.map((judgement) => [judgement.key.hash, judgement]));
   const ranking = new Ranking(now);
   // Twice through the store: the evidence of a first night's files would fill the memory.
-  for await (const batch of memory.evidenceOf([...byHash.keys()])) {
-    for (const evidence of batch.values()) ranking.add(evidence);
+  for await (const batch of memory.evidenceOf(hashesOf(judgements, ({ state }) => state !== 'placeholder'))) {
+    for (const [hash, evidence] of batch) {
+      const judgement = judgements.find(hash);
+      if (judgement === undefined) continue;
+      judgement.traces = tracesOf(evidence);
+      if (isToBeAsked(judgement)) ranking.add(evidence);
+    }
   }
-  const score = (hash: string, evidence: FileEvidence): void => {
-    const judgement = byHash.get(hash);
-    if (judgement === undefined) return;
-    const waitingSince = waiting.get(hash)?.since;
+  const waiting = await sightings.waiting();
+  const score = (judgement: Judgement, evidence: FileEvidence): void => {
+    const waitingSince = waiting.get(judgement.hash)?.since;
     ranking.score({
-      hash,
+      hash: judgement.hash,
       evidence,
       ...(waitingSince === undefined ? {} : { waitingSince }),
       // A catalogue explains away no file that shows an evidence flag.
-      isKnown: judgement.isCatalogued && !judgement.member.includes('"flags":['),
+      isKnown: judgement.isCatalogued && !isFlagged(judgement),
     });
-    byHash.delete(hash);
   };
-  for await (const batch of memory.evidenceOf([...byHash.keys()])) {
-    for (const [hash, evidence] of batch) score(hash, evidence);
+  for await (const batch of memory.evidenceOf(hashesOf(judgements, isToBeAsked))) {
+    for (const [hash, evidence] of batch) {
+      const judgement = judgements.find(hash);
+      if (judgement?.traces !== undefined) score(judgement, evidence);
+    }
   }
-  for (const hash of byHash.keys()) score(hash, emptyEvidence());
+  const nothing = emptyEvidence();
+  for (const judgement of judgements.all()) {
+    if (judgement.traces === undefined && isToBeAsked(judgement)) score(judgement, nothing);
+  }
   return ranking.order();
+}
+
+function isToBeAsked({ state, isWithheld }: Judgement): boolean {
+  return state === 'due' && !isWithheld;
+}
+
+function isFlagged(judgement: Judgement): boolean {
+  const { traces } = judgement;
+  const isFlaggedBySightings = traces !== undefined && flagSightings(traces, judgement).flags.length > 0;
+  return isFlaggedBySightings || judgement.member.includes('"flags":[');
+}
+
+function* hashesOf(judgements: Judgements, isMeant: (judgement: Judgement) => boolean): Generator<string> {
+  for (const judgement of judgements.all()) if (isMeant(judgement)) yield judgement.hash;
 }
 
 /** So many files of earlier nights are taken into a night's choice, half of them by score and half by how long they have waited. */
@@ -57,22 +81,30 @@ export function carriedOver(waiting: ReadonlyMap<string, WaitingFile>): Set<stri
   return new Set([...byScore, ...byAge].map(([hash]) => hash));
 }
 
-/** Adds to all judgements what sightings, of this run and all before it, say together with the answers. */
-export function flagAll(judgements: Judgements, memory: Memory): Promise<void> {
-  const hashes = [...judgements.all()].filter(({ state }) => state !== 'placeholder').map(({ key }) => key.hash);
-  return flagFiles(judgements, hashes, memory);
-}
-
-/** The same for some files; once for each, since flags are added to those there are. */
-export async function flagFiles(judgements: Judgements, hashes: readonly string[], memory: Memory): Promise<void> {
+/** Adds to judgements what sightings, of this run and all before it, say together with the answers, and where the files ran. */
+export async function flagFiles(judgements: Judgements, hashes: Iterable<string>, memory: Memory): Promise<void> {
   for await (const batch of memory.evidenceOf(hashes)) {
     for (const [hash, evidence] of batch) {
       const judgement = judgements.find(hash);
       if (judgement === undefined) continue;
-      judgements.flag(judgement, evidence);
-      // A log that was not read again told nothing of where the file ran.
-      if (judgement.image === '') judgement.image = evidence.images[0] ?? '';
-      if (judgement.computer === '') judgement.computer = evidence.hostNames[0] ?? '';
+      judgement.traces = tracesOf(evidence);
+      judgements.flag(judgement);
+      locate(judgement, evidence);
     }
   }
+}
+
+/** Adds to judgements where the files ran. */
+export async function locateFiles(judgements: Judgements, hashes: Iterable<string>, memory: Memory): Promise<void> {
+  for await (const batch of memory.evidenceOf(hashes)) {
+    for (const [hash, evidence] of batch) {
+      const judgement = judgements.find(hash);
+      if (judgement !== undefined) locate(judgement, evidence);
+    }
+  }
+}
+
+function locate(judgement: Judgement, evidence: FileEvidence): void {
+  if (judgement.image === '') judgement.image = evidence.images[0] ?? '';
+  if (judgement.computer === '') judgement.computer = evidence.hostNames[0] ?? '';
 }

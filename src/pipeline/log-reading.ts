@@ -56,7 +56,7 @@ export interface ReadingObserver {
   onMemberFailure(place: string, error: LogError): void;
 }
 
-/** The `virustotal` members as they were written into a file, by file judged; undefined where there were too many to keep. */
+/** The marks of the `virustotal` members as they were written into a file, by file judged; undefined where there were too many to keep. */
 export type MembersAsWritten = ReadonlyMap<Judgement, string> | undefined;
 
 /** How a reading ended. `not_a_log` only where the log was met in a folder; a named one that is none is an error. */
@@ -75,6 +75,8 @@ const FLUSH_BYTES = 128 * 1024;
 
 /** Records are judged and written so many bytes at a time, since the cache is asked about many files for little more than about one. */
 const BATCH_BYTES = 1024 * 1024;
+
+const MAX_COMPUTERS = 10_000;
 
 /** Distinct files of one log whose members are kept, to know later whether the log's records have to be refreshed. */
 const MAX_MEMBERS = 250_000;
@@ -146,6 +148,7 @@ class FileReceiver implements RecordReceiver {
   readonly #pending: PendingPart[] = [];
   readonly #out = new ByteWriter(FLUSH_BYTES * 2);
   #members: Map<Judgement, string> | undefined = new Map();
+  readonly #computers = new Map<string, string>();
 
   constructor(
     log: { readonly name: string; readonly output: OutputFile; readonly counts: LogCounts },
@@ -259,20 +262,29 @@ class FileReceiver implements RecordReceiver {
     if (!isFirst && !isRemembered && !isToBeWithheld) return;
     const event = record.decode();
     if (isFirst) {
-      judgement.image = imageOf(event);
-      judgement.computer = event.computer ?? '';
+      // Of a file that is remembered, its sightings tell.
+      if (!isRemembered) judgement.image = imageOf(event);
+      judgement.computer = this.#shared(event.computer ?? '');
     }
-    if (isRemembered) memory.add(judgement.key.hash, event, this.#name);
+    if (isRemembered) memory.add(judgement.hash, event, this.#name);
     if (isToBeWithheld) {
       const whereabouts = { images: [imageOf(event)], hostNames: [event.computer ?? ''] };
       judgement.isWithheld = doNotAsk.ruleAgainst(whereabouts) !== undefined;
     }
-    if (judgement.isWithheld) this.withheld.add(judgement.key.hash);
+    if (judgement.isWithheld) this.withheld.add(judgement.hash);
+  }
+
+  /** The same text for all who name a computer. */
+  #shared(computer: string): string {
+    const known = this.#computers.get(computer);
+    if (known !== undefined) return known;
+    if (this.#computers.size < MAX_COMPUTERS) this.#computers.set(computer, computer);
+    return computer;
   }
 
   #keepMember(judgement: Judgement): void {
     if (this.#members === undefined || this.#members.has(judgement)) return;
-    this.#members.set(judgement, judgement.member);
+    this.#members.set(judgement, judgement.memberMark);
     if (this.#members.size > MAX_MEMBERS) this.#members = undefined;
   }
 

@@ -41,7 +41,7 @@ export async function refreshAll(
 
 function hasChanged(members: MembersAsWritten): boolean {
   if (members === undefined) return true;
-  for (const [judgement, member] of members) if (judgement.member !== member) return true;
+  for (const [judgement, mark] of members) if (judgement.memberMark !== mark) return true;
   return false;
 }
 
