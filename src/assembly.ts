@@ -2,7 +2,7 @@ import { stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { AlertChannel, AlertOutbox } from './alerts.js';
-import { type AnswerCache, openCache } from './cache/index.js';
+import { type AnswerCache, folderOf, openCache } from './cache/index.js';
 import type { ChangeLog } from './changes.js';
 import type { Clock } from './clock.js';
 import type { Config, LimitWindow, RequestLimits } from './config.js';
@@ -28,15 +28,8 @@ export function cacheFolderName(baseUrl: string): string {
 }
 
 /** Opens the cache the settings name. `onReport` is told what is worth knowing about it. */
-export function openConfiguredCache(config: Config, onReport: (report: string) => void): Promise<AnswerCache> {
-  const host = cacheFolderName(config.baseUrl);
-  const isFolder = !/^[a-z][a-z0-9+.-]+:/i.test(config.cacheUrl);
-  const url = isFolder
-    ? join(config.cacheUrl, host)
-    : config.cacheUrl === 'memory:'
-      ? 'memory:'
-      : `${config.cacheUrl}/${host}`;
-  return openCache(url, { onReport });
+export async function openConfiguredCache(config: Config, onReport: (report: string) => void): Promise<AnswerCache> {
+  return openCache(join(dataFolder(config), cacheFolderName(config.baseUrl)), { onReport });
 }
 
 /**
@@ -358,10 +351,9 @@ function withTheirLimits(
   };
 }
 
-/** The folder of all data: the ledger, sightings and states stand beside the answers of all hosts. */
+/** The folder of all data: the ledger, sightings and states stand beside the answers of all hosts. Throws UsageError where none is named. */
 export function dataFolder(config: Config): string {
-  const url = config.cacheUrl;
-  return url.startsWith('file://') ? decodeURIComponent(new URL(url).pathname) : url.replace(/^file:/, '');
+  return folderOf(config.cacheUrl);
 }
 
 function quotaSummary(usage: Usage): QuotaSummary {

@@ -22,7 +22,8 @@ export async function openCache(url: string, options: CacheOptions = {}): Promis
   return openLowdbCache(folderOf(url), options.onReport ?? (() => undefined));
 }
 
-function folderOf(url: string): string {
+/** The folder that a cache URL names. Throws UsageError for any other URL. */
+export function folderOf(url: string): string {
   // One letter before the colon is a Windows drive.
   const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(url)?.[1]?.toLowerCase();
   if (url === '') throw new UsageError('BAD_SETTING', 'the cache URL is empty: use file: and a folder');

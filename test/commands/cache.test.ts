@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openCache } from '../../src/cache/index.js';
-import { runCacheExport, runCacheImport } from '../../src/commands/cache.js';
+import { runCacheExport, runCacheImport, runCacheStats } from '../../src/commands/cache.js';
+import { runQueue } from '../../src/commands/queue.js';
+import { runRuns } from '../../src/commands/runs.js';
 import { type Lookup, lookupToJson } from '../../src/lookup.js';
 import { type FakeClock, selfMovingClock } from '../fakes/clock.js';
 import { foundLookup } from '../fakes/lookups.js';
@@ -162,6 +164,16 @@ it('says nothing but errors with --quiet', async () => {
   expect(await runCacheImport(running, [pack, join(root, 'bad')], { quiet: true })).toBe(3);
   expect(running.said()).toMatch(/^sysmon-vt: .*bad.*\n$/);
 });
+
+it.each(['memory:', 'redis://host', 'file://elsewhere/cache', 'file:///%zz'])(
+  'a setting that names no folder is refused before anything is written: %s',
+  async (url) => {
+    for (const run of [runCacheStats, runRuns, runQueue]) {
+      await expect(run(shell('', { CACHE_URL: url }), {})).rejects.toMatchObject({ code: 'BAD_SETTING' });
+    }
+    expect(readdirSync('.')).not.toContain('memory:');
+  },
+);
 
 it('an export that fails leaves no file', async () => {
   await put('one', foundLookup(hashOf(1), 3, 70, MONDAY));
