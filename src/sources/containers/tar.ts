@@ -120,8 +120,10 @@ function parsePax(data: Buffer): { readonly name?: string; readonly sizeBytes?: 
   const extension: { name?: string; sizeBytes?: number } = {};
   for (let start = 0; start < data.length; ) {
     const blank = data.indexOf(0x20, start);
-    const length = blank < 0 ? 0 : Number(data.toString('latin1', start, blank));
-    if (!Number.isSafeInteger(length) || length <= blank - start) break;
+    const digits = blank < 0 ? '' : data.toString('latin1', start, blank);
+    const length = /^\d{1,9}$/.test(digits) ? Number(digits) : 0;
+    // Each record goes at least over its own length, or there would be no end.
+    if (length <= digits.length) break;
     const record = data.toString('utf8', blank + 1, start + length - 1);
     if (record.startsWith('path=')) extension.name = record.slice('path='.length);
     if (/^size=\d{1,15}$/.test(record)) extension.sizeBytes = Number(record.slice('size='.length));

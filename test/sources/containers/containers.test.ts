@@ -363,6 +363,17 @@ describe('a tar archive', () => {
     expect(await unpack(flip(archive, 1024))).toEqual(['a: a', '! CORRUPT']);
   });
 
+  test.each(['19 path=', 'path=nowhere', '99999', '0 path=a\n', '-3 a\n', '1e1 path=ab\n', '   '])(
+    'with the pax record %j comes to an end',
+    async (record) => {
+      const archive = tarArchive([
+        { name: 'PaxHeader', content: text(`${record}${'z'.repeat(20)}`), type: 'x' },
+        { name: 'a', content: text('a') },
+      ]);
+      expect(await unpack(archive)).toHaveLength(1);
+    },
+  );
+
   test('with any bytes changed gives only our errors', async () => {
     const archive = tarArchive([paxHeader({ path: 'p' }), { name: 'a', content: LOG }]);
     await fc.assert(
