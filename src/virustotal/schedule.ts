@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import type { Clock } from '../clock.js';
 import { VirusTotalError } from '../errors.js';
+import { algorithmOf, type HashAlgorithm } from '../hash.js';
 import type { Lookup } from '../lookup.js';
 import type { VirusTotalClient } from './client.js';
 import type { Desk } from './desk.js';
@@ -44,7 +45,8 @@ export interface Questioner {
   /** Asks about one file, ahead of what `lookUpAll` has waiting. Rejects only with StorageError. */
   lookUp(hash: string): Promise<Outcome>;
   /**
-   * Asks in the given order, and takes no more from `hashes` than can be asked at a time. `onOutcome` is called once per hash.
+   * Asks in the given order, and takes no more from `hashes` than can be asked at a time. `onOutcome` is called once per hash. Digests
+   * of different algorithms are never under way together: they may be one file's, and the first answer names the others.
    * Rejects only with StorageError or what `hashes` and `onOutcome` throw, after what was under way has ended.
    */
   lookUpAll(
@@ -316,8 +318,12 @@ export async function createQuestioner(options: QuestionerOptions): Promise<Ques
     lookUpAll: async (hashes, onOutcome) => {
       const queue = new PQueue({ concurrency });
       let broken: { readonly error: unknown } | undefined;
+      let underWayWith: HashAlgorithm | undefined;
       try {
         for await (const hash of hashes) {
+          const algorithm = algorithmOf(hash);
+          if (algorithm !== underWayWith) await queue.onIdle();
+          underWayWith = algorithm;
           // Each slot has its question and none waits here: nothing piles up, however many hashes there are.
           await queue.onSizeLessThan(1);
           if (broken !== undefined) break;

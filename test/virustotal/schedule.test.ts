@@ -11,14 +11,21 @@ interface Situation {
   readonly limits?: Limits;
   readonly quotas?: OverallQuotas;
   readonly concurrency?: number;
+  readonly cache?: Map<string, Lookup>;
   readonly onAnswer?: (lookup: Lookup) => Promise<void>;
 }
 
-async function situation({ attempt = answer, limits = UNLIMITED, quotas, concurrency = 4, onAnswer }: Situation = {}) {
+async function situation({
+  attempt = answer,
+  limits = UNLIMITED,
+  quotas,
+  concurrency = 4,
+  cache = new Map<string, Lookup>(),
+  onAnswer,
+}: Situation = {}) {
   const clock = virtualClock();
   const desk = fakeDesk(clock, limits);
   const client = fakeClient(clock, attempt, quotas);
-  const cache = new Map<string, Lookup>();
   const interrupt = new AbortController();
   const questioner = await createQuestioner({
     client,
@@ -68,6 +75,33 @@ describe('asking', () => {
     const hashes = [3, 1, 2, 1, 3].map(hashOf);
     await questioner.lookUpAll(hashes, () => undefined);
     expect(client.asked.map(({ hash }) => hash)).toEqual([3, 1, 2].map(hashOf));
+  });
+
+  it('asks once about a file that records name by different digests', async () => {
+    const files = [1, 2, 3].map((number) => ({
+      sha1: hashOf(number),
+      sha256: hashOf(number).padStart(64, 'a'),
+      md5: hashOf(number).slice(8),
+    }));
+    const cache = new Map<string, Lookup>();
+    const { client, questioner } = await situation({
+      attempt: async (hash) => {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        const file = files.find(({ sha1, sha256, md5 }) => [sha1, sha256, md5].includes(hash));
+        return { kind: 'answer', lookup: { ...lookupOf(hash), ...(file === undefined ? {} : { hashes: file }) } };
+      },
+      cache,
+      onAnswer: async (lookup) => {
+        for (const digest of Object.values(lookup.hashes)) cache.set(digest, lookup);
+      },
+    });
+    const outcomes: Outcome[] = [];
+    // As the ranking has them: the same evidence, so side by side.
+    const hashes = files.flatMap(({ sha1, sha256, md5 }) => [sha1, sha256, md5]);
+    await questioner.lookUpAll(hashes, (_hash, outcome) => void outcomes.push(outcome));
+    expect(new Set(reasons(outcomes))).toEqual(new Set(['answered']));
+    expect(outcomes).toHaveLength(9);
+    expect(client.asked).toHaveLength(3);
   });
 
   it('asks once for two who ask at the same time', async () => {
