@@ -3,12 +3,14 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Writable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runEnrich } from '../../src/commands/enrich.js';
 import { runRecheck } from '../../src/commands/recheck.js';
 import { nxlogLine } from '../../src/demo/json-logs.js';
 import { buildNight, type Night } from '../../src/demo/night.js';
 import { fileReport, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
+import { readRuns } from '../../src/runs.js';
 import { type FakeClock, selfMovingClock } from '../fakes/clock.js';
 import { type FakeShell, fakeShell } from '../fakes/shell.js';
 
@@ -203,6 +205,37 @@ describe('recheck', () => {
     const { changes } = await rechecked({ ALERT_URL: alertUrl() });
     expect(changes).toMatchObject([{ before: { detections: 0 }, after: { verdict: 'suspicious', detections: 1 } }]);
     expect(posted).toEqual([]);
+  });
+
+  it('stands among the runs, however it ended', async () => {
+    await enriched('logs');
+    clock.advance(40 * DAY_MS);
+    const running = shell();
+    const interrupting = {
+      ...running,
+      // Once it has said that it asks, it is under way.
+      stderr: new Writable({
+        write: (chunk, _encoding, done) => {
+          if (String(chunk).includes('asking again')) running.interrupt();
+          done();
+        },
+      }),
+    };
+    await runRecheck(interrupting, {});
+    await rechecked();
+    await expect(rechecked({ VT_API_KEY: 'refused'.padEnd(64, '0') })).resolves.toMatchObject({ status: 0 });
+    clock.advance(40 * DAY_MS);
+    expect(await rechecked({ VT_API_KEY: 'refused'.padEnd(64, '0') })).toMatchObject({ status: 3 });
+    const { runs } = await readRuns(join(root, 'cache'));
+    expect(runs.map(({ command, outcome, exit_status: status }) => [command, outcome, status])).toEqual([
+      ['enrich', 'done', 0],
+      ['recheck', 'interrupted', null],
+      ['recheck', 'done', 0],
+      ['recheck', 'done', 0],
+      ['recheck', 'failed', 3],
+    ]);
+    expect(runs.at(-1)?.failures).toMatchObject([{ code: 'KEY_REFUSED' }]);
+    expect(new Date(runs[1]?.ended_at ?? 0) >= new Date(runs[1]?.started_at ?? 0)).toBe(true);
   });
 
   it('needs a key, says where to get one, and starts nothing', async () => {
