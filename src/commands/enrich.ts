@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { access, mkdtemp, realpath, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { access, realpath, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   dataFolder,
@@ -27,6 +26,7 @@ import { beginRun, type OpenRun, type RunEnd } from '../runs.js';
 import { outputFile } from '../sinks/enriched-file.js';
 import { NATIVE_FORM, RECORD_FORMS, type RecordForm } from '../sinks/record-form.js';
 import { streamByteReader } from '../sources/byte-reader.js';
+import { temporaryFolder } from '../storage/temporary.js';
 import type { RunFailure, Summary } from '../summary.js';
 import { describePlan, planOf } from './plan.js';
 import { changedVerdicts, describeChanges, describeRecheck, followUp, recheckJson } from './recheck.js';
@@ -386,7 +386,7 @@ async function openSpool(outFolder: string | undefined, form: RecordForm): Promi
   if (outFolder !== undefined) {
     return { enrichedPath: stdinPathIn(outFolder, form), isForStdout: false, remove: async () => {} };
   }
-  const folder = await mkdtemp(join(tmpdir(), 'sysmon-vt-'));
+  const folder = await temporaryFolder();
   return {
     enrichedPath: join(folder, `${randomUUID()}${form.ending}`),
     isForStdout: true,

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { lstat, readdir, rm } from 'node:fs/promises';
+import { lstat, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { systemCodeOf } from '../errors.js';
 import { isMarkAlive, processMark } from './process-identity.js';
@@ -54,5 +55,37 @@ export async function tidyBeside(path: string): Promise<void> {
   } catch (error) {
     // Only the system's refusal to list or to remove; a defect of ours must not pass for one.
     if (systemCodeOf(error) === undefined) throw error;
+  }
+}
+
+const TEMPORARY_FOLDER = /^sysmon-vt-(\d+-[0-9a-f]{8}-[0-9a-f]{8})-\w{6}$/;
+
+let areFoldersTidied = false;
+
+/**
+ * Makes a folder among the system's temporary files that only this user can read, for what ends with the run. What runs of this user
+ * that were killed have left there is removed first: it is evidence, and may be large. Throws the system's error.
+ */
+export async function temporaryFolder(): Promise<string> {
+  if (!areFoldersTidied) {
+    areFoldersTidied = true;
+    await removeAbandonedFolders(tmpdir());
+  }
+  return mkdtemp(join(tmpdir(), `sysmon-vt-${processMark()}-`));
+}
+
+async function removeAbandonedFolders(parent: string): Promise<void> {
+  for (const name of await readdir(parent)) {
+    const mark = TEMPORARY_FOLDER.exec(name)?.[1];
+    if (mark === undefined || isMarkAlive(mark) !== false) continue;
+    const path = join(parent, name);
+    try {
+      const status = await lstat(path);
+      const isOurs = process.getuid === undefined || status.uid === process.getuid();
+      if (status.isDirectory() && isOurs) await rm(path, { recursive: true, force: true });
+    } catch (error) {
+      // Removed by another run meanwhile, or not to be removed by this one: either way no reason to stop.
+      if (systemCodeOf(error) === undefined) throw error;
+    }
   }
 }

@@ -108,6 +108,28 @@ describe('a standard output', () => {
   });
 });
 
+describe('a run that was killed', () => {
+  it('leaves records of standard input among the temporary files no longer than until the next run', async () => {
+    const { child, ended } = start(['enrich', '-', '--offline', '-q'], 'pipe');
+    // It is killed before it has read all.
+    child.stdin?.on('error', () => undefined);
+    child.stdin?.write(log.repeat(5));
+    while (readdirSync(join(root, 'tmp')).length === 0) await new Promise((done) => setTimeout(done, 10));
+    const alive = start(['enrich', '-', '--offline', '-q'], 'pipe');
+    while (readdirSync(join(root, 'tmp')).length < 2) await new Promise((done) => setTimeout(done, 10));
+    child.kill('SIGKILL');
+    await ended;
+    const next = start(['enrich', '-', '--offline', '-q'], 'pipe');
+    next.child.stdin?.end(log);
+    expect(await next.ended).toMatchObject({ status: 0 });
+    // That of the run which goes on.
+    expect(readdirSync(join(root, 'tmp'))).toHaveLength(1);
+    alive.child.stdin?.end(log);
+    expect(await alive.ended).toMatchObject({ status: 0 });
+    expect(readdirSync(join(root, 'tmp'))).toEqual([]);
+  });
+});
+
 describe('a stderr', () => {
   it('that nobody reads ended the run with a stack', async () => {
     const { child, ended } = start(['enrich', join(root, 'night.jsonl'), '--offline', '--json'], 'pipe');

@@ -1,7 +1,7 @@
-import { mkdtemp, open, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LogError } from '../../errors.js';
+import { temporaryFolder } from '../../storage/temporary.js';
 import type { ByteReader } from '../byte-reader.js';
 
 const CHUNK_BYTES = 256 * 1024;
@@ -17,7 +17,7 @@ export interface Spool {
  * Rejects with TOO_LARGE beyond `maxBytes`, and with the system's error where it cannot be written; nothing is left then.
  */
 export async function spool(reader: ByteReader, maxBytes: number): Promise<Spool> {
-  const folder = await mkdtemp(join(tmpdir(), 'sysmon-vt-'));
+  const folder = await temporaryFolder();
   const path = join(folder, 'archive');
   const remove = (): Promise<void> => rm(folder, { recursive: true, force: true });
   try {
