@@ -39,8 +39,11 @@ export interface RecordView {
    * Where rows are wanted it is the row as it stands in the log instead, filled up to the header's width, without its line end.
    */
   writeBody(out: ByteWriter): void;
-  /** The decoded event. Costs more than the rest, so it is asked of few records. */
-  decode(): SysmonEvent;
+  /**
+   * The decoded event. Costs more than the rest, so it is asked of few records, or for few `fields`: then its `data` need not hold
+   * any other.
+   */
+  decode(fields?: ReadonlySet<string>): SysmonEvent;
 }
 
 /** What is wanted of a log's records. */

@@ -96,6 +96,20 @@ export function emptyEvidence(): FileEvidence {
   };
 }
 
+/** The fields that `addSighting` looks at. */
+export const SIGHTING_FIELDS: ReadonlySet<string> = new Set([
+  'UtcTime',
+  'ProcessGuid',
+  'ProcessId',
+  'Image',
+  'ParentImage',
+  'User',
+  'IntegrityLevel',
+  'CommandLine',
+  'ParentCommandLine',
+  ...METADATA_FIELDS.map(([, field]) => field),
+]);
+
 /**
  * Adds one process creation of the file to its evidence, in place; true if that told anything new. `log` names the log for people.
  * Only process creations tell of a file: other events carry hashes of other files.

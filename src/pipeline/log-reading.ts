@@ -9,6 +9,7 @@ import {
   type SysmonEvent,
   type WantedRecords,
 } from '../event.js';
+import { SIGHTING_FIELDS } from '../evidence.js';
 import { lookupKeyOf } from '../hash.js';
 import type { Judgement, Judgements } from '../judgements.js';
 import type { OutputFile } from '../sinks/enriched-file.js';
@@ -260,7 +261,7 @@ class FileReceiver implements RecordReceiver {
       memory !== undefined && record.eventId === PROCESS_CREATION && judgement.state !== 'placeholder';
     const isToBeWithheld = doNotAsk !== undefined && !judgement.isWithheld;
     if (!isFirst && !isRemembered && !isToBeWithheld) return;
-    const event = record.decode();
+    const event = record.decode(isRemembered ? SIGHTING_FIELDS : undefined);
     if (isFirst) {
       // Of a file that is remembered, its sightings tell.
       if (!isRemembered) judgement.image = imageOf(event);

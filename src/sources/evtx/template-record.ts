@@ -289,7 +289,7 @@ export class TemplateRecord implements RecordView {
     return hashesOf(this.decode().data);
   }
 
-  decode(): SysmonEvent {
+  decode(fields?: ReadonlySet<string>): SysmonEvent {
     const event = this.#event;
     const data = this.#data;
     if (event === undefined || data === undefined) throw new Damage('BAD_RECORD', 'no record has been read');
@@ -300,7 +300,7 @@ export class TemplateRecord implements RecordView {
       channel: this.#systemText(event.channel),
       computer: this.#systemText(event.computer),
       timeCreated: this.#systemText(event.timeCreated),
-      data: this.#fieldTexts(data),
+      data: this.#fieldTexts(data, fields),
     };
   }
 
@@ -310,9 +310,10 @@ export class TemplateRecord implements RecordView {
     return type === NULL_TYPE ? undefined : this.#valueText(this.#outer, slot.index, type);
   }
 
-  #fieldTexts({ fields }: DataPlan): ReadonlyMap<string, string> {
+  #fieldTexts({ fields }: DataPlan, wanted: ReadonlySet<string> | undefined): ReadonlyMap<string, string> {
     const texts = new Map<string, string>();
     for (const { name, slot } of fields) {
+      if (wanted?.has(name) === false) continue;
       const type = this.#inner.typeOf(slot.index);
       if (slot.index < 0) texts.set(name, slot.constant ?? '');
       else if (type !== NULL_TYPE) texts.set(name, this.#valueText(this.#inner, slot.index, type));
