@@ -2,7 +2,7 @@ import { openConfiguredCache, openConfiguredSightings, openKnownLists, openQuest
 import { loadConfig } from '../config.js';
 import { algorithmOf } from '../hash.js';
 import { Judgements } from '../judgements.js';
-import { chooseQuestions, locateFiles } from '../pipeline/choosing.js';
+import { carriedOver, chooseQuestions, locateFiles } from '../pipeline/choosing.js';
 import { Memory } from '../pipeline/memory.js';
 import { planned } from '../pipeline.js';
 import type { QuotaSummary } from '../summary.js';
@@ -37,7 +37,11 @@ export async function runQueue(
       knownBad,
       unaskedReason: 'waiting',
     });
-    for (const hash of (await sightings.waiting()).keys()) {
+    const waiting = await sightings.waiting();
+    // Those that a night would choose from: ranking a year's backlog would read all of its sightings for an end that nobody looks at.
+    const chosenFrom = carriedOver(waiting);
+    const beyond = waiting.size - chosenFrom.size;
+    for (const hash of chosenFrom) {
       const algorithm = algorithmOf(hash);
       if (algorithm !== undefined) judgements.of({ algorithm, hash });
     }
@@ -59,17 +63,18 @@ export async function runQueue(
       quota = await questioner.usage();
       await questioner.close();
     }
-    const plan = planOf({ count: order.length, first }, quota, config.limits);
+    const count = order.length + beyond;
+    const plan = planOf({ count, first }, quota, config.limits);
     const perDay = config.limits.perDay - (Number.isFinite(config.limits.perDay) ? config.limits.reservePerDay : 0);
     const files = plannedFiles(first, plan.today, perDay);
     if (options.json) {
       await print(shell.stdout, `${JSON.stringify({ ...plan, first: undefined, files })}\n`);
       return EXIT.done;
     }
-    const rest = order.length - files.length;
+    const rest = count - files.length;
     await print(
       shell.stdout,
-      order.length === 0
+      count === 0
         ? 'nothing waits\n'
         : `${files.map(describePlanned).join('')}${rest > 0 ? `… and ${rest} more (--limit)\n` : ''}` +
             `${plan.to_ask} files wait: ${plan.today} can be asked today, the last one in ${plan.days} days\n`,
