@@ -170,6 +170,33 @@ describe('the memory of sightings', () => {
     expect(await filesOf(open())).toMatchObject({ [HASH]: 3 });
   });
 
+  it('gives the same of every file, however runs added to it and whoever reads it', async () => {
+    const hashOf = (file: number): string => createHash('sha1').update(`file ${file}`).digest('hex');
+    const writer = open();
+    const expected = new Map<string, Set<string>>();
+    for (let run = 0; run < 30; run++) {
+      const seen = new Map<string, FileEvidence>();
+      for (let file = run; file < 400; file += 1 + (run % 7)) {
+        const record = String((file * run) % 50);
+        seen.set(hashOf(file), seenOn(['ws-1', record]));
+        expected.set(hashOf(file), (expected.get(hashOf(file)) ?? new Set()).add(record));
+      }
+      await writer.add(seen);
+    }
+    const counts = Object.fromEntries([...expected].map(([hash, records]) => [hash, records.size]));
+    // Who has just written has the last batches in memory, another run has not.
+    for (const store of [writer, open()]) {
+      expect(await filesOf(store)).toEqual(counts);
+      const some = Object.keys(counts).filter((_hash, index) => index % 3 === 0);
+      const found = await readAll(store, some);
+      expect(Object.fromEntries([...found].map(([hash, { records }]) => [hash, records.count]))).toEqual(
+        Object.fromEntries(some.map((hash) => [hash, counts[hash]])),
+      );
+    }
+    await fold();
+    expect(await filesOf(open())).toMatchObject(counts);
+  });
+
   it('leaves a damaged line of a batch out, says so, and keeps the file when the others are folded', async () => {
     await open().add(new Map([[HASH, seenOn(['ws-1', '1'])]]));
     const [name = ''] = await batches();
