@@ -494,11 +494,15 @@ class EnrichRun {
     for (const { hash } of order.slice(maxLookups)) this.#leaveUnanswered(hash, 'limit');
     if (questions.length > 0) {
       this.#observer.onAskingStart(questions.length);
+      if (this.#memory !== undefined) {
+        const located = questions.slice(0, MAX_LOCATED).map(({ hash }) => hash);
+        await locateFiles(this.#judgements, located, this.#memory);
+      }
       const reasons = new Map(questions.map(({ hash, reasons: [first] }) => [hash, first?.text]));
       questioner.explain?.((hash) => {
         const because = reasons.get(hash);
-        const image = this.#judgements.find(hash)?.image;
-        return { ...(because === undefined ? {} : { because }), ...(image === undefined ? {} : { image }) };
+        const image = this.#judgements.find(hash)?.image ?? '';
+        return { ...(because === undefined ? {} : { because }), ...(image === '' ? {} : { image }) };
       });
       await questioner.lookUpAll(
         questions.map(({ hash }) => hash),
@@ -626,6 +630,9 @@ class EnrichRun {
     };
   }
 }
+
+/** Of so many files that are asked about, the disclosure log tells where they lay: more than most keys may ask in a month. */
+const MAX_LOCATED = 20_000;
 
 /** So many of the files that are due are described. */
 const PLANNED_SHOWN = 10;

@@ -131,7 +131,9 @@ describe('report', () => {
     const { status, stderr, stdout } = await report(['a.enriched.jsonl', 'nothing', 'empty'], { json: true });
     expect(status).toBe(3);
     expect(stderr).toMatch(/nothing: cannot be read .*\[UNREADABLE\]/);
-    expect(stderr).toMatch(/empty: no \*\.enriched\.jsonl in it; write them with sysmon-vt enrich first/);
+    expect(stderr).toMatch(
+      /empty: no \*\.enriched\.jsonl or \*\.enriched\.csv in it; write them with sysmon-vt enrich first/,
+    );
     expect(JSON.parse(stdout).coverage.failures).toHaveLength(2);
   });
 
@@ -143,7 +145,10 @@ describe('report', () => {
     ]);
     for (const [path, reason] of [
       ['nonexistent', /nonexistent: cannot be read .*\[UNREADABLE\]/],
-      ['empty', /empty: no \*\.enriched\.jsonl in it; write them with sysmon-vt enrich first \[NOT_A_LOG\]/],
+      [
+        'empty',
+        /empty: no \*\.enriched\.jsonl or \*\.enriched\.csv in it; write them with sysmon-vt enrich first \[NOT_A_LOG\]/,
+      ],
       ['raw.jsonl', /raw\.jsonl: holds no enriched records; give the \*\.enriched\.jsonl .*\[NOT_A_LOG\]/],
     ] as const) {
       const { status, stderr, stdout } = await report([path], { json: true });
@@ -160,7 +165,7 @@ describe('report', () => {
     await put('new/a.enriched.jsonl', [FLAGGED]);
     const { status, stderr, stdout } = await report(['old', 'new'], { json: true });
     expect(status).toBe(3);
-    expect(stderr).toMatch(/old: no \*\.enriched\.jsonl in it/);
+    expect(stderr).toMatch(/old: no \*\.enriched\.jsonl or \*\.enriched\.csv in it/);
     expect(stderr).not.toContain('Comparing');
     expect(JSON.parse(stdout)).not.toHaveProperty('comparison');
   });
