@@ -1,6 +1,7 @@
 import { type ProcessKey, processesOf, processKey } from '../context.js';
 import { PROCESS_CREATION, type SysmonEvent } from '../event.js';
 import { timeOf } from './event-time.js';
+import { present } from './present.js';
 import type { StepKind, Story, StoryProcess, StoryStep } from './report.js';
 import { isValue, keepText } from './tallies.js';
 
@@ -21,10 +22,11 @@ export function readProcess(event: SysmonEvent): KnownProcess {
     return isValue(value) ? keepText(value) : undefined;
   };
   const startedAt = timeOf(event);
+  // A member that is always there comes first: V8 makes a hidden class of its own for every object that starts with a spread.
   const process = {
+    image: field('Image') ?? '',
     ...present('guid', field('ProcessGuid')),
     ...present('pid', field('ProcessId')),
-    image: field('Image') ?? '',
     ...present('commandLine', field('CommandLine')),
     ...present('user', field('User')),
     ...present('startedAt', startedAt),
@@ -39,9 +41,9 @@ export function readProcess(event: SysmonEvent): KnownProcess {
       parentImage === undefined
         ? undefined
         : {
+            image: parentImage,
             ...present('guid', field('ParentProcessGuid')),
             ...present('pid', field('ParentProcessId')),
-            image: parentImage,
             ...present('commandLine', field('ParentCommandLine')),
             ...present('user', field('ParentUser')),
           },
@@ -264,8 +266,3 @@ export const STEP_TEXTS: { readonly [kind in StepKind]: string } = {
   was_tampered: 'was changed in memory',
   ended: 'ended',
 };
-
-/** `{ [name]: value }`, or nothing where there is no value. */
-export function present<Name extends string, Value>(name: Name, value: Value | undefined): { [key in Name]?: Value } {
-  return value === undefined ? {} : ({ [name]: value } as { [key in Name]?: Value });
-}

@@ -3,6 +3,8 @@ import { LOOKUP_ALGORITHMS } from '../hash.js';
 import type { Reason, VerdictName } from '../verdict.js';
 import { parseVirustotalMember } from './enriched-record.js';
 import { timeOf } from './event-time.js';
+import { dateOf, type KeptVerdict, keepVerdict, verdictOf } from './kept-verdict.js';
+import { present } from './present.js';
 import type {
   ComparedFile,
   Comparison,
@@ -16,8 +18,18 @@ import type {
   ReportedFile,
   Story,
 } from './report.js';
-import { type Identification, type KnownProcess, present, readProcess, Stories } from './story.js';
-import { isValue, keepText, type MutableCounts, noCounts, rankOf, TimeTally, ValueTally } from './tallies.js';
+import { type Identification, type KnownProcess, readProcess, Stories } from './story.js';
+import {
+  firstInOrder,
+  HostTally,
+  isValue,
+  keepText,
+  type MutableCounts,
+  noCounts,
+  rankOf,
+  TimeTally,
+  ValueTally,
+} from './tallies.js';
 
 /** How much a report lists. What is left out is counted, and the counts are exact. */
 const MAX_FINDINGS = 5000;
@@ -28,23 +40,23 @@ const MAX_COMPARED = 1000;
 const MAX_EXAMPLES = 20;
 const MAX_MISSING_CONTEXTS = 100;
 /**
- * Files whose details are kept, flagged ones and unknown ones apart: what only has to be new to be unknown can be made by the
- * thousand, and must not push out what engines detect.
+ * Files whose details are held at once: twice those that can be listed. When there are more, details are kept of the worst findings and
+ * the rarest unknown files, each for themselves: files that only have to be new to be unknown can be made by the thousand, and must not
+ * push out what engines detect.
  */
-const MAX_DETAILED_FILES = 10_000;
+const MAX_DETAILED_FILES = 2 * (MAX_FINDINGS + MAX_LEADS);
 /** Findings whose story is told, and processes of each. */
 const MAX_STORY_FINDINGS = 1000;
 const MAX_STORIES_OF_FILE = 3;
 
 /** What is kept of one file. Details are collected only where they may be shown, since most files are undetected. */
 interface FileState {
-  verdict: FileVerdict;
+  verdict: KeptVerdict;
   image: string;
   executions: number;
-  /** By number of host. */
-  readonly hosts: Map<number, number>;
-  firstRun: Date | undefined;
-  lastRun: Date | undefined;
+  readonly hosts: HostTally;
+  firstRunMs: number | undefined;
+  lastRunMs: number | undefined;
   details: FileDetails | undefined;
   /** Set where another state turned out to be of the same file and took this one over. */
   mergedInto: FileState | undefined;
@@ -72,6 +84,7 @@ interface SeenProcess {
  */
 export class EnrichedSet {
   readonly #byDigest = new Map<string, FileState>();
+  readonly #files: FileState[] = [];
   readonly #hostNumbers = new Map<string, number>();
   readonly #hostNames: string[] = [];
   readonly #hostExecutions: number[] = [];
@@ -86,10 +99,12 @@ export class EnrichedSet {
   #withoutHost = 0;
   #unreadableLines = 0;
   #enrichedFiles = 0;
-  #detailedFlagged = 0;
-  #detailedUnknown = 0;
-  #firstRun: Date | undefined;
-  #lastRun: Date | undefined;
+  #detailed: FileState[] = [];
+  /** Once details had to be dropped: the last files that kept theirs. What would stand behind them needs none. */
+  #lastFinding: FileState | undefined;
+  #lastLead: FileState | undefined;
+  #firstRunMs: number | undefined;
+  #lastRunMs: number | undefined;
   #findings: FileState[] | undefined;
   #stories: Stories | undefined;
 
@@ -105,8 +120,9 @@ export class EnrichedSet {
     this.#executions++;
     this.#executionsByVerdict[verdict.verdict]++;
     this.#timeline.add(at, verdict.verdict);
-    this.#firstRun = earlier(this.#firstRun, at);
-    this.#lastRun = later(this.#lastRun, at);
+    const atMs = at?.getTime();
+    this.#firstRunMs = least(this.#firstRunMs, atMs);
+    this.#lastRunMs = greatest(this.#lastRunMs, atMs);
     const host = this.#hostNumber(event.computer);
     if (host === undefined) this.#withoutHost++;
     else this.#hostExecutions[host] = (this.#hostExecutions[host] ?? 0) + 1;
@@ -118,9 +134,9 @@ export class EnrichedSet {
     }
     const file = this.#fileOf(verdict);
     file.executions++;
-    if (host !== undefined) file.hosts.set(host, (file.hosts.get(host) ?? 0) + 1);
-    file.firstRun = earlier(file.firstRun, at);
-    file.lastRun = later(file.lastRun, at);
+    if (host !== undefined) file.hosts.add(host);
+    file.firstRunMs = least(file.firstRunMs, atMs);
+    file.lastRunMs = greatest(file.lastRunMs, atMs);
     if (file.image === '') file.image = keepText(event.data.get('Image') ?? '');
     if (file.verdict.verdict !== 'undetected' && file.verdict.verdict !== 'unchecked') {
       this.#addDetails(file, event, source);
@@ -176,13 +192,15 @@ export class EnrichedSet {
     const filesByVerdict = noCounts();
     for (const { verdict } of states) filesByVerdict[verdict.verdict]++;
     const flagged = this.#flagged();
-    const leads = states.filter(({ verdict }) => verdict.verdict === 'unknown').sort(byRarity);
-    const findings = flagged.slice(0, MAX_FINDINGS).map((state, index) => this.#finding(state, index, before));
-    const flaggedHosts = new Set(flagged.flatMap(({ hosts }) => [...hosts.keys()]));
+    const unknown = states.filter(({ verdict }) => verdict.verdict === 'unknown');
+    const leads = firstInOrder(unknown, MAX_LEADS, byRarity);
+    const findings = this.#worst().map((state, index) => this.#finding(state, index, before));
+    const flaggedHosts = new Set<number>();
+    for (const { hosts } of flagged) for (const [host] of hosts.entries()) flaggedHosts.add(host);
     return {
       headline: this.#headline(flagged, filesByVerdict, flaggedHosts.size),
-      ...present('firstRun', this.#firstRun),
-      ...present('lastRun', this.#lastRun),
+      ...present('firstRun', dateOf(this.#firstRunMs)),
+      ...present('lastRun', dateOf(this.#lastRunMs)),
       executions: this.#executions,
       executionsWithoutHash: this.#executionsWithoutHash,
       executionsByVerdict: this.#executionsByVerdict,
@@ -193,8 +211,8 @@ export class EnrichedSet {
       hosts: this.#hostSummaries(states),
       findings,
       findingsTotal: flagged.length,
-      leads: leads.slice(0, MAX_LEADS).map((state) => this.#reported(state)),
-      leadsTotal: leads.length,
+      leads: leads.map((state) => this.#reported(state)),
+      leadsTotal: unknown.length,
       coverage: this.#coverage(states),
       ...(before === undefined ? {} : { comparison: this.#comparison(before, states) }),
     };
@@ -216,7 +234,10 @@ export class EnrichedSet {
     const { data } = event;
     const isBad = isFlagged(file.verdict.verdict);
     if (file.details === undefined) {
-      if ((isBad ? this.#detailedFlagged++ : this.#detailedUnknown++) >= MAX_DETAILED_FILES) return;
+      const last = isBad ? this.#lastFinding : this.#lastLead;
+      if (last !== undefined && (isBad ? byBadness : byRarity)(file, last) > 0) return;
+      this.#detailed.push(file);
+      if (this.#detailed.length > MAX_DETAILED_FILES) this.#dropDetails();
       const claim = (name: string): string | undefined => {
         const value = data.get(name);
         return isValue(value) ? keepText(value) : undefined;
@@ -250,8 +271,19 @@ export class EnrichedSet {
     const onOtherHosts = new Set(details.processes.map(({ process }) => process.host));
     const isNewHost = !onOtherHosts.has(event.computer ?? '');
     if (details.processes.length < 2 * MAX_STORIES_OF_FILE || (isNewHost && onOtherHosts.size < MAX_STORIES_OF_FILE)) {
-      details.processes.push({ process: readProcess(event), source });
+      details.processes = details.processes.concat({ process: readProcess(event), source });
     }
+  }
+
+  /** Drops the details of files that would not be listed if this were the end. One that comes to be listed is told of from then on. */
+  #dropDetails(): void {
+    const detailed = this.#detailed.filter(({ mergedInto }) => mergedInto === undefined);
+    const flagged = detailed.filter(({ verdict }) => isFlagged(verdict.verdict)).sort(byBadness);
+    const others = detailed.filter(({ verdict }) => !isFlagged(verdict.verdict)).sort(byRarity);
+    for (const file of [...flagged.splice(MAX_FINDINGS), ...others.splice(MAX_LEADS)]) file.details = undefined;
+    if (flagged.length === MAX_FINDINGS) this.#lastFinding = flagged.at(-1);
+    if (others.length === MAX_LEADS) this.#lastLead = others.at(-1);
+    this.#detailed = [...flagged, ...others];
   }
 
   /** The state of the file that a member names. Any digest finds it, and a member that joins two of them makes them one. */
@@ -266,17 +298,18 @@ export class EnrichedSet {
     }
     if (file === undefined) {
       file = {
-        verdict,
+        verdict: keepVerdict(verdict),
         image: '',
         executions: 0,
-        hosts: new Map(),
-        firstRun: undefined,
-        lastRun: undefined,
+        hosts: new HostTally(),
+        firstRunMs: undefined,
+        lastRunMs: undefined,
         details: undefined,
         mergedInto: undefined,
       };
-    } else if (file.verdict !== verdict) {
-      file.verdict = newer(file.verdict, verdict);
+      this.#files.push(file);
+    } else {
+      file.verdict = newer(file.verdict, keepVerdict(verdict));
     }
     for (const algorithm of LOOKUP_ALGORITHMS) {
       const digest = verdict.hashes[algorithm];
@@ -285,7 +318,7 @@ export class EnrichedSet {
     return file;
   }
 
-  #find(verdict: FileVerdict): FileState | undefined {
+  #find(verdict: Pick<FileVerdict, 'hashes'>): FileState | undefined {
     for (const algorithm of LOOKUP_ALGORITHMS) {
       const digest = verdict.hashes[algorithm];
       const known = digest === undefined ? undefined : currentOf(this.#byDigest.get(digest));
@@ -295,23 +328,21 @@ export class EnrichedSet {
   }
 
   #states(): FileState[] {
-    const states = new Set<FileState>();
-    for (const file of this.#byDigest.values()) {
-      const current = currentOf(file);
-      if (current !== undefined) states.add(current);
-    }
-    return [...states];
+    return this.#files.filter(({ mergedInto }) => mergedInto === undefined);
   }
 
   #flagged(): FileState[] {
-    this.#findings ??= this.#states()
-      .filter(({ verdict }) => isFlagged(verdict.verdict))
-      .sort(byBadness);
+    return this.#states().filter(({ verdict }) => isFlagged(verdict.verdict));
+  }
+
+  /** The flagged files that are listed, worst first. */
+  #worst(): FileState[] {
+    this.#findings ??= firstInOrder(this.#flagged(), MAX_FINDINGS, byBadness);
     return this.#findings;
   }
 
   #storyProcesses(): SeenProcess[] {
-    return this.#flagged()
+    return this.#worst()
       .slice(0, MAX_STORY_FINDINGS)
       .flatMap(({ details }) => storyProcesses(details));
   }
@@ -320,13 +351,13 @@ export class EnrichedSet {
     const { details, executions } = state;
     const images = details?.images.outOf(executions);
     const none = { listed: [], unlistedExecutions: executions };
-    const hosts = [...state.hosts]
+    const hosts = [...state.hosts.entries()]
       .map(([host, count]) => ({ value: this.#hostNames[host] ?? '', executions: count }))
       .sort((a, b) => b.executions - a.executions || compareText(a.value, b.value));
     const listedHosts = hosts.slice(0, MAX_HOSTS_OF_FILE);
     return {
       id: idOf(state.verdict),
-      file: state.verdict,
+      file: verdictOf(state.verdict),
       image: images?.listed[0]?.value ?? state.image,
       images: images ?? none,
       executions,
@@ -338,15 +369,15 @@ export class EnrichedSet {
       users: details?.users.outOf(executions) ?? none,
       commandLines: details?.commandLines.outOf(executions) ?? none,
       parents: details?.parents.outOf(executions) ?? none,
-      ...present('firstRun', state.firstRun),
-      ...present('lastRun', state.lastRun),
+      ...present('firstRun', dateOf(state.firstRunMs)),
+      ...present('lastRun', dateOf(state.lastRunMs)),
       claims: details?.claims ?? {},
     };
   }
 
   #finding(state: FileState, index: number, before: EnrichedSet | undefined): Finding {
     const told = index < MAX_STORY_FINDINGS ? storyProcesses(state.details) : [];
-    const own = { file: state.verdict, findingId: idOf(state.verdict) };
+    const own = { file: verdictOf(state.verdict), findingId: idOf(state.verdict) };
     const stories = told.map(({ process, source }) => this.#story(process, source, own));
     stories.sort((a, b) => (a.process.startedAt?.getTime() ?? 0) - (b.process.startedAt?.getTime() ?? 0));
     return {
@@ -370,7 +401,7 @@ export class EnrichedSet {
     const state = this.#find(verdict);
     if (state === undefined) return { file: verdict };
     return {
-      file: state.verdict,
+      file: verdictOf(state.verdict),
       ...(isFlagged(state.verdict.verdict) ? { findingId: idOf(state.verdict) } : {}),
     };
   }
@@ -383,7 +414,9 @@ export class EnrichedSet {
         suspicious > 0 ? `${suspicious} suspicious` : '',
       ].filter((kind) => kind !== '');
       const where = this.#hostNames.length === 0 ? '' : ` on ${hostCount} of ${plural(this.#hostNames.length, 'host')}`;
-      const first = flagged.reduce<Date | undefined>((min, { firstRun }) => earlier(min, firstRun), undefined);
+      const first = dateOf(
+        flagged.reduce<number | undefined>((min, { firstRunMs }) => least(min, firstRunMs), undefined),
+      );
       const when = first === undefined ? '' : `, first ${this.#whenText(first)}`;
       return `${kinds.join(' and ')} ${flagged.length === 1 ? 'image' : 'images'}${where}${when}`;
     }
@@ -399,15 +432,14 @@ export class EnrichedSet {
   /** The time alone where all records are of one day, else with its date. */
   #whenText(time: Date): string {
     const [day = '', clock = ''] = time.toISOString().split('T');
-    const isOneDay =
-      this.#firstRun?.toISOString().slice(0, 10) === day && this.#lastRun?.toISOString().slice(0, 10) === day;
+    const isOneDay = [this.#firstRunMs, this.#lastRunMs].every((ms) => dateOf(ms)?.toISOString().slice(0, 10) === day);
     return `${isOneDay ? '' : `${day} `}${clock.slice(0, 5)} UTC`;
   }
 
   #hostSummaries(states: readonly FileState[]): HostSummary[] {
     const files = this.#hostNames.map(() => noCounts());
     for (const { hosts, verdict } of states) {
-      for (const host of hosts.keys()) {
+      for (const [host] of hosts.entries()) {
         const counts = files[host];
         if (counts !== undefined) counts[verdict.verdict]++;
       }
@@ -433,11 +465,11 @@ export class EnrichedSet {
     const unanswered = new Map<Reason, { files: number; executions: number }>();
     for (const [reason, executions] of this.#withoutHash) unanswered.set(reason, { files: 0, executions });
     let staleFiles = 0;
-    let oldestAnswer: Date | undefined;
-    let newestAnswer: Date | undefined;
+    let oldestMs: number | undefined;
+    let newestMs: number | undefined;
     for (const { verdict, executions } of states) {
-      oldestAnswer = earlier(oldestAnswer, verdict.checkedAt);
-      newestAnswer = later(newestAnswer, verdict.checkedAt);
+      oldestMs = least(oldestMs, verdict.checkedAtMs);
+      newestMs = greatest(newestMs, verdict.checkedAtMs);
       if (verdict.stale) staleFiles++;
       const reason = verdict.reason ?? (verdict.verdict === 'unchecked' ? 'waiting' : undefined);
       if (reason === undefined) continue;
@@ -454,8 +486,8 @@ export class EnrichedSet {
         .map(([reason, sums]) => ({ reason, ...sums }))
         .sort((a, b) => b.executions - a.executions || compareText(a.reason, b.reason)),
       staleFiles,
-      ...present('oldestAnswer', oldestAnswer),
-      ...present('newestAnswer', newestAnswer),
+      ...present('oldestAnswer', dateOf(oldestMs)),
+      ...present('newestAnswer', dateOf(newestMs)),
       contextMissing: missing.slice(0, MAX_MISSING_CONTEXTS),
       contextMissingTotal: missing.length,
       withoutHost: this.#withoutHost,
@@ -475,10 +507,7 @@ export class EnrichedSet {
         changed.push({ ...comparedFile(state), before: countsOf(old.verdict), now: countsOf(state.verdict) });
       }
     }
-    const gone = before
-      .#flagged()
-      .filter((old) => this.#find(old.verdict) === undefined)
-      .map((old) => ({ ...comparedFile(old), before: countsOf(old.verdict) }));
+    const gone = before.#flagged().filter((old) => this.#find(old.verdict) === undefined);
     changed.sort(
       (a, b) =>
         rankOf(a.now?.verdict ?? a.before.verdict) - rankOf(b.now?.verdict ?? b.before.verdict) ||
@@ -487,8 +516,8 @@ export class EnrichedSet {
     );
     return {
       before: {
-        ...present('first', before.#firstRun),
-        ...present('last', before.#lastRun),
+        ...present('first', dateOf(before.#firstRunMs)),
+        ...present('last', dateOf(before.#lastRunMs)),
         files: before.#states().length,
         executions: before.#executions,
       },
@@ -497,7 +526,10 @@ export class EnrichedSet {
       newHosts: [...this.#hostNumbers.keys()].filter((host) => !before.#hostNumbers.has(host)).length,
       changed: changed.slice(0, MAX_COMPARED),
       changedTotal: changed.length,
-      gone: gone.slice(0, MAX_COMPARED),
+      gone: firstInOrder(gone, MAX_COMPARED, byBadness).map((old) => ({
+        ...comparedFile(old),
+        before: countsOf(old.verdict),
+      })),
       goneTotal: gone.length,
     };
   }
@@ -538,9 +570,9 @@ function merge(file: FileState, other: FileState): void {
   file.verdict = newer(file.verdict, other.verdict);
   file.image = file.image === '' ? other.image : file.image;
   file.executions += other.executions;
-  for (const [host, count] of other.hosts) file.hosts.set(host, (file.hosts.get(host) ?? 0) + count);
-  file.firstRun = earlier(file.firstRun, other.firstRun);
-  file.lastRun = later(file.lastRun, other.lastRun);
+  for (const [host, executions] of other.hosts.entries()) file.hosts.add(host, executions);
+  file.firstRunMs = least(file.firstRunMs, other.firstRunMs);
+  file.lastRunMs = greatest(file.lastRunMs, other.lastRunMs);
   if (file.details === undefined) {
     file.details = other.details;
   } else if (other.details !== undefined) {
@@ -552,9 +584,9 @@ function merge(file: FileState, other: FileState): void {
 }
 
 /** The newer of two answers about one file; an answer goes before none, of equally old ones the worse. All digests are kept. */
-function newer(a: FileVerdict, b: FileVerdict): FileVerdict {
-  const timeA = a.checkedAt?.getTime() ?? -1;
-  const timeB = b.checkedAt?.getTime() ?? -1;
+function newer(a: KeptVerdict, b: KeptVerdict): KeptVerdict {
+  const timeA = a.checkedAtMs ?? -1;
+  const timeB = b.checkedAtMs ?? -1;
   const isLater = timeB > timeA || (timeB === timeA && rankOf(b.verdict) < rankOf(a.verdict));
   const kept = isLater ? b : a;
   const dropped = isLater ? a : b;
@@ -562,7 +594,7 @@ function newer(a: FileVerdict, b: FileVerdict): FileVerdict {
   return isComplete ? kept : { ...kept, hashes: { ...dropped.hashes, ...kept.hashes } };
 }
 
-function idOf({ hashes }: FileVerdict): string {
+function idOf({ hashes }: KeptVerdict): string {
   return hashes.sha256 ?? hashes.sha1 ?? hashes.md5 ?? '';
 }
 
@@ -580,7 +612,7 @@ function byRarity(a: FileState, b: FileState): number {
   return (
     a.hosts.size - b.hosts.size ||
     a.executions - b.executions ||
-    (a.firstRun?.getTime() ?? 0) - (b.firstRun?.getTime() ?? 0) ||
+    (a.firstRunMs ?? 0) - (b.firstRunMs ?? 0) ||
     compareText(idOf(a.verdict), idOf(b.verdict))
   );
 }
@@ -596,7 +628,7 @@ function comparedFile(state: FileState): Pick<ComparedFile, 'id' | 'image'> {
   return { id: idOf(state.verdict), image: state.image };
 }
 
-function countsOf({ verdict, detections, engines }: FileVerdict): ComparedFile['before'] {
+function countsOf({ verdict, detections, engines }: KeptVerdict): ComparedFile['before'] {
   return { verdict, ...present('detections', detections), ...present('engines', engines) };
 }
 
@@ -605,10 +637,10 @@ function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-function earlier(a: Date | undefined, b: Date | undefined): Date | undefined {
+function least(a: number | undefined, b: number | undefined): number | undefined {
   return a === undefined || (b !== undefined && b < a) ? b : a;
 }
 
-function later(a: Date | undefined, b: Date | undefined): Date | undefined {
+function greatest(a: number | undefined, b: number | undefined): number | undefined {
   return a === undefined || (b !== undefined && b > a) ? b : a;
 }

@@ -18,8 +18,8 @@ export function isValue(text: string | undefined): text is string {
 /** Counts of the first `capacity` distinct values; small, since a report keeps a few of them for each file. */
 export class ValueTally {
   readonly #capacity: number;
-  readonly #values: string[] = [];
-  readonly #counts: number[] = [];
+  #values: readonly string[] = [];
+  #counts: number[] = [];
 
   constructor(capacity: number) {
     this.#capacity = capacity;
@@ -30,8 +30,9 @@ export class ValueTally {
     const index = this.#values.indexOf(kept);
     if (index >= 0) this.#counts[index] = (this.#counts[index] ?? 0) + executions;
     else if (this.#values.length < this.#capacity) {
-      this.#values.push(kept);
-      this.#counts.push(executions);
+      // Exactly as long as they have to be: an array that grows by itself has room for seventeen, and most have one.
+      this.#values = this.#values.concat(kept);
+      this.#counts = this.#counts.concat(executions);
     }
   }
 
@@ -50,6 +51,33 @@ export class ValueTally {
   outOf(executions: number): CountedValues {
     const listed = this.listed();
     return { listed, unlistedExecutions: executions - listed.reduce((sum, { executions }) => sum + executions, 0) };
+  }
+}
+
+/** Executions by number of host. Most files run on one host, for which no map is made. */
+export class HostTally {
+  #first: number | undefined;
+  #executionsOnFirst = 0;
+  #others: Map<number, number> | undefined;
+
+  add(host: number, executions = 1): void {
+    this.#first ??= host;
+    if (host === this.#first) {
+      this.#executionsOnFirst += executions;
+      return;
+    }
+    this.#others ??= new Map();
+    this.#others.set(host, (this.#others.get(host) ?? 0) + executions);
+  }
+
+  get size(): number {
+    return (this.#first === undefined ? 0 : 1) + (this.#others?.size ?? 0);
+  }
+
+  /** Each host and its executions. */
+  *entries(): Generator<readonly [host: number, executions: number]> {
+    if (this.#first !== undefined) yield [this.#first, this.#executionsOnFirst];
+    if (this.#others !== undefined) yield* this.#others;
   }
 }
 
@@ -147,6 +175,24 @@ function ends(spans: ReadonlyMap<number, unknown>): [number, number] {
 function widthMs(width: number): number {
   const widest = SPAN_WIDTHS_MS.length - 1;
   return (SPAN_WIDTHS_MS[Math.min(width, widest)] ?? DAY_MS) * 2 ** Math.max(0, width - widest);
+}
+
+/** The first `count` of the values in this order. The others are not put in order, which takes long where there are many. */
+export function firstInOrder<Value>(
+  values: Iterable<Value>,
+  count: number,
+  compare: (a: Value, b: Value) => number,
+): Value[] {
+  let first: Value[] = [];
+  let last: Value | undefined;
+  for (const value of values) {
+    if (last !== undefined && compare(value, last) >= 0) continue;
+    first.push(value);
+    if (first.length < 2 * count) continue;
+    first = first.sort(compare).slice(0, count);
+    last = first.at(-1);
+  }
+  return first.sort(compare).slice(0, count);
 }
 
 /** Badness of a verdict: 0 is the worst. */
