@@ -262,9 +262,6 @@ export const TEXT_PATHS: readonly Path[] = paths(
   ...['RenderedDescription', 'Description', 'short_message', 'msg', 'log'],
 );
 
-/** Names of containers that are looked for besides those in the paths above. */
-export const CONTAINERS = ['EventData', 'Data', 'StringInserts', 'Properties', 'eventdata'] as const;
-
 /** Members in which hayabusa and EvtxECmd keep fields, and Splunk whole events. */
 export const FIELD_HOLDERS: readonly string[] = (
   'Details ExtraFieldInfo AllFieldInfo RuleTitle ExecutableInfo UserName Payload ' +
@@ -327,35 +324,39 @@ const OCSF_FIELDS: readonly (readonly [string, Path])[] = (
   ] as const
 ).map(([field, steps]) => [field, path(steps)]);
 
-/** hayabusa's abbreviations, as they stand in its default profiles. */
-const HAYABUSA_NAMES: ReadonlyMap<string, string> = new Map([
-  ['Cmdline', 'CommandLine'],
-  ['Proc', 'Image'],
-  ['LID', 'LogonId'],
-  ['LGUID', 'LogonGuid'],
-  ['PID', 'ProcessId'],
-  ['PGUID', 'ProcessGuid'],
-  ['ParentCmdline', 'ParentCommandLine'],
-  ['ParentProc', 'ParentImage'],
-  ['ParentPID', 'ParentProcessId'],
-  ['ParentPGUID', 'ParentProcessGuid'],
-  ['SrcProc', 'SourceImage'],
-  ['SrcPID', 'SourceProcessId'],
-  ['SrcPGUID', 'SourceProcessGuid'],
-  ['TgtProc', 'TargetImage'],
-  ['TgtPID', 'TargetProcessId'],
-  ['TgtPGUID', 'TargetProcessGuid'],
-  ['Path', 'TargetFilename'],
-  ['SrcIP', 'SourceIp'],
-  ['SrcPort', 'SourcePort'],
-  ['SrcHost', 'SourceHostname'],
-  ['TgtIP', 'DestinationIp'],
-  ['TgtPort', 'DestinationPort'],
-  ['TgtHost', 'DestinationHostname'],
-  ['Query', 'QueryName'],
-  ['Result', 'QueryResults'],
-  ['TgtObj', 'TargetObject'],
-]);
+/** hayabusa's abbreviations, as they stand in its default profiles, by themselves in lower case. */
+const HAYABUSA_NAMES: ReadonlyMap<string, string> = new Map(
+  (
+    [
+      ['Cmdline', 'CommandLine'],
+      ['Proc', 'Image'],
+      ['LID', 'LogonId'],
+      ['LGUID', 'LogonGuid'],
+      ['PID', 'ProcessId'],
+      ['PGUID', 'ProcessGuid'],
+      ['ParentCmdline', 'ParentCommandLine'],
+      ['ParentProc', 'ParentImage'],
+      ['ParentPID', 'ParentProcessId'],
+      ['ParentPGUID', 'ParentProcessGuid'],
+      ['SrcProc', 'SourceImage'],
+      ['SrcPID', 'SourceProcessId'],
+      ['SrcPGUID', 'SourceProcessGuid'],
+      ['TgtProc', 'TargetImage'],
+      ['TgtPID', 'TargetProcessId'],
+      ['TgtPGUID', 'TargetProcessGuid'],
+      ['Path', 'TargetFilename'],
+      ['SrcIP', 'SourceIp'],
+      ['SrcPort', 'SourcePort'],
+      ['SrcHost', 'SourceHostname'],
+      ['TgtIP', 'DestinationIp'],
+      ['TgtPort', 'DestinationPort'],
+      ['TgtHost', 'DestinationHostname'],
+      ['Query', 'QueryName'],
+      ['Result', 'QueryResults'],
+      ['TgtObj', 'TargetObject'],
+    ] as const
+  ).map(([name, field]) => [name.toLowerCase(), field]),
+);
 
 /** How the digests of a record that splits them are called in `Hashes`, in Sysmon's order. */
 const HASH_NAMES = ['SHA1', 'MD5', 'SHA256', 'IMPHASH'] as const;
@@ -459,7 +460,7 @@ function wazuhData(record: JsonObject, eventId: number): EventData {
 function hayabusaData(record: JsonObject, eventId: number): EventData {
   const data = readEventData(record['AllFieldInfo'], eventId);
   for (const [name, value] of hayabusaDetails(record['Details'])) {
-    addField(data, sysmonName(HAYABUSA_NAMES.get(name) ?? name, eventId), value);
+    addField(data, sysmonName(HAYABUSA_NAMES.get(name.toLowerCase()) ?? name, eventId), value);
   }
   for (const [name, value] of readEventData(record['ExtraFieldInfo'], eventId)) addField(data, name, value);
   return data;

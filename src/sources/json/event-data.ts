@@ -109,11 +109,6 @@ export function fieldsOf(eventId: number): readonly string[] {
   return eventId === 1 ? [...newest, ...OLD_HASH_FIELDS] : newest;
 }
 
-/** Every name a field of Sysmon's has. */
-export function allFields(): readonly string[] {
-  return [...FIELD_BY_LOWER_CASE.values()];
-}
-
 /** Sysmon's spelling of a field name of any case, or the name itself where Sysmon has none like it. */
 export function sysmonName(name: string, eventId: number): string {
   const fields = FIELDS.get(eventId)?.[0];

@@ -81,27 +81,38 @@ export function idOf(value: unknown): number | undefined {
   return text !== undefined && /^\d{1,5}$/.test(text) ? Number(text) : undefined;
 }
 
-/** Deepest level at which names are respelled: `Event.System.Provider.#attributes.Name` has five. */
-const MAX_RESPELLED_DEPTH = 6;
-
-/** A copy whose members have other names, down to the depth records use; undefined where every name stays as it is. */
-export function respell(record: JsonObject, spell: (name: string) => string): JsonObject | undefined {
-  let isChanged = false;
-  const copy = (value: unknown, depth: number): unknown => {
-    if (depth > MAX_RESPELLED_DEPTH) return value;
-    if (Array.isArray(value)) return value.map((element: unknown) => copy(element, depth + 1));
-    if (!isObject(value)) return value;
-    const respelled: { [name: string]: unknown } = Object.create(null);
-    for (const [name, member] of Object.entries(value)) {
-      const spelled = spell(name);
-      if (spelled !== name) isChanged = true;
-      // Where two names become one, the first counts.
-      if (!(spelled in respelled)) respelled[spelled] = copy(member, depth + 1);
-    }
-    return respelled;
+/**
+ * The same object, whose members can be asked for in any case; where several names differ in case alone, the one that was asked for, else
+ * the first. Listed, its names are those of the log.
+ */
+export function inAnyCase(record: JsonObject): JsonObject {
+  const names = new Map<string, string>();
+  for (const name of Object.keys(record)) {
+    const lower = name.toLowerCase();
+    if (!names.has(lower)) names.set(lower, name);
+  }
+  const nameOf = (asked: string | symbol): string | undefined => {
+    if (typeof asked === 'symbol') return undefined;
+    return Object.hasOwn(record, asked) ? asked : names.get(asked.toLowerCase());
   };
-  const respelled = copy(record, 0);
-  return isChanged && isObject(respelled) ? respelled : undefined;
+  const memberAt = (asked: string | symbol): unknown => {
+    const name = nameOf(asked);
+    return name === undefined ? undefined : valueInAnyCase(record[name]);
+  };
+  return new Proxy<JsonObject>(Object.create(null), {
+    get: (_target, asked) => memberAt(asked),
+    ownKeys: () => Object.keys(record),
+    has: (_target, asked) => nameOf(asked) !== undefined,
+    getOwnPropertyDescriptor: (_target, asked) =>
+      nameOf(asked) === undefined
+        ? undefined
+        : { value: memberAt(asked), enumerable: true, configurable: true, writable: false },
+  });
+}
+
+function valueInAnyCase(value: unknown): unknown {
+  if (Array.isArray(value)) return value.some(isObject) ? value.map(valueInAnyCase) : value;
+  return isObject(value) ? inAnyCase(value) : value;
 }
 
 /** Longest way down that a dotted name can describe. */

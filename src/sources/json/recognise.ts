@@ -3,26 +3,17 @@ import type { FileHashes } from '../../hash.js';
 import { asSysmonEvent, readEventXml } from '../event-xml.js';
 import { parseMessage } from '../message.js';
 import { fileHashesOf } from '../record-view.js';
-import {
-  CONTAINERS,
-  DIALECTS,
-  type Dialect,
-  ENVELOPES,
-  type Envelope,
-  FIELD_HOLDERS,
-  FLAT,
-  TEXT_PATHS,
-} from './dialects.js';
-import { addField, allFields, type EventData, flatFields, parseEmbedded } from './event-data.js';
+import { DIALECTS, type Dialect, ENVELOPES, type Envelope, FLAT, TEXT_PATHS } from './dialects.js';
+import { addField, type EventData, flatFields, parseEmbedded } from './event-data.js';
 import {
   idAt,
   idOf,
+  inAnyCase,
   isObject,
   type JsonObject,
   nest,
   objectAt,
   type Path,
-  respell,
   textAt,
   valueAt,
 } from './members.js';
@@ -68,27 +59,22 @@ const PROCESS_FIELDS = ['ProcessGuid', 'SourceProcessGuid', 'SourceProcessGUID']
 const DIALECTS_BY_MEMBER = groupByMember(DIALECTS, ({ members }) => members);
 const ENVELOPES_BY_MEMBER = groupByMember(ENVELOPES, ({ member }) => [member]);
 
-/** Every name that is looked for, by itself in lower case; where spellings differ in case alone, the first counts. */
-const NAME_BY_LOWER_CASE: ReadonlyMap<string, string> = new Map(
-  [
-    ...DIALECTS.flatMap(({ members, eventId, provider, channel, computer, recordId, timeCreated, message = [] }) => [
-      ...members,
-      ...[eventId, provider, channel, computer, recordId, timeCreated, message].flat(2),
-    ]),
-    ...ENVELOPES.map(({ member }) => member),
-    ...CONTAINERS,
-    ...FIELD_HOLDERS,
-    ...allFields(),
-  ]
-    .reverse()
-    .map((name) => [name.toLowerCase(), name]),
+/** Names of members that may give a dialect or an envelope away. */
+const TELLING_NAMES_IN_LOWER_CASE: ReadonlySet<string> = new Set(
+  [...DIALECTS_BY_MEMBER.keys(), ...ENVELOPES_BY_MEMBER.keys()].map((name) => name.toLowerCase()),
 );
 
-/** Other ways to spell names, tried where no member gave a dialect away. */
+/** Names of members that are looked at where no dialect claims a record. */
+const TEXT_NAMES: ReadonlySet<string> = new Set([
+  ...TEXT_PATHS.flatMap(([name = '']) => name),
+  ...PROCESS_CREATION_FIELDS,
+]);
+const TEXT_NAMES_IN_LOWER_CASE: ReadonlySet<string> = new Set([...TEXT_NAMES].map((name) => name.toLowerCase()));
+
+/** The same members with other separators and prefixes, tried where no member gave a dialect away. */
 const RESPELLINGS: readonly ((record: JsonObject) => JsonObject | undefined)[] = [
   (record) => nest(record, '.'),
   withoutPrefixes,
-  (record) => respell(record, (name) => NAME_BY_LOWER_CASE.get(name.toLowerCase()) ?? name),
 ];
 
 /** Where an event starts in a text, behind a syslog header or an XML declaration, which are shorter. */
@@ -100,7 +86,7 @@ const BULK_ACTION_MEMBER = /^(?:_\w+|pipeline|routing|require_alias|retry_on_con
 
 /**
  * Tells what a record is: by its members, of which the first that gives a dialect away decides; then by the same members as other tools
- * spell them; last by a text in it that is an event. Undefined where nothing claims it.
+ * spell them, in any case too; last by a text in it that is an event. Undefined where nothing claims it.
  */
 export function recognise(record: JsonObject): Recognition | undefined {
   return recogniseRecord(record, 0);
@@ -117,12 +103,61 @@ export function isBulkAction(record: JsonObject): boolean {
 function recogniseRecord(record: JsonObject, envelopes: number): Recognition | undefined {
   const claimed = recogniseMembers(record, envelopes);
   if (claimed !== undefined) return claimed;
+  const spellings = [record];
   for (const spellAnew of RESPELLINGS) {
     const respelled = spellAnew(record);
-    const recognition = respelled && recogniseMembers(respelled, envelopes);
+    if (respelled === undefined) continue;
+    const recognition = recogniseMembers(respelled, envelopes);
+    if (recognition !== undefined) return withoutIdPath(recognition);
+    spellings.push(respelled);
+  }
+  for (const spelling of spellings) {
+    const recognition = recogniseInAnyCase(spelling, envelopes);
     if (recognition !== undefined) return withoutIdPath(recognition);
   }
-  return recogniseTexts(record, envelopes) ?? recogniseShape(record);
+  const recognition = recogniseTexts(record, envelopes) ?? recogniseShape(record);
+  if (recognition !== undefined || !hasOtherSpelling(record)) return recognition;
+  const anyCase = inAnyCase(record);
+  return recogniseTexts(anyCase, envelopes) ?? recogniseShape(anyCase);
+}
+
+/** Whether a name would be looked at for its text, or as a field, if it were in another case. */
+function hasOtherSpelling(record: JsonObject): boolean {
+  return Object.keys(record).some((name) => !TEXT_NAMES.has(name) && TEXT_NAMES_IN_LOWER_CASE.has(name.toLowerCase()));
+}
+
+/** Names tell less apart here, so the dialects that ask for more come first, whatever the order of the record's members. */
+function recogniseInAnyCase(record: JsonObject, envelopes: number): Recognition | undefined {
+  if (!Object.keys(record).some((name) => TELLING_NAMES_IN_LOWER_CASE.has(name.toLowerCase()))) return undefined;
+  const anyCase = inAnyCase(withoutFalseFriends(record));
+  for (const dialect of DIALECTS) {
+    if (!dialect.members.some((member) => Object.hasOwn(anyCase, member))) continue;
+    const recognition = recogniseDialect(anyCase, dialect);
+    if (recognition !== undefined) return recognition;
+  }
+  for (const envelope of ENVELOPES) {
+    // By its own name it was opened before, and nothing was found in it.
+    if (Object.hasOwn(record, envelope.member) || !Object.hasOwn(anyCase, envelope.member)) continue;
+    const recognition = openEnvelope(anyCase, envelope, envelopes);
+    if (recognition !== undefined) return recognition;
+  }
+  return undefined;
+}
+
+/**
+ * A record without members that would be taken for others in any case: Splunk's `source`, which says where the event came in; the id of
+ * the process that wrote the event, Sysmon's service, which stands beside that of its thread.
+ */
+function withoutFalseFriends(record: JsonObject): JsonObject {
+  const names = new Set(Object.keys(record).map((name) => name.toLowerCase()));
+  const isSplunks = ['sourcetype', '_raw', '_time'].some((name) => names.has(name));
+  const isServices = names.has('threadid') && !names.has('executionprocessid');
+  if (!isSplunks && !isServices) return record;
+  const kept = Object.entries(record).filter(([name]) => {
+    const lower = name.toLowerCase();
+    return !(isSplunks && lower === 'source') && !(isServices && lower === 'processid');
+  });
+  return Object.fromEntries(kept);
 }
 
 function recogniseMembers(record: JsonObject, envelopes: number): Recognition | undefined {
@@ -322,8 +357,9 @@ function recogniseText(record: JsonObject, text: string): Recognition | undefine
   if (event === undefined) return undefined;
   if (event === 'foreign') return {};
   const data = new Map(event.data);
-  addMessageFields(data, event.eventId, textAt(record, FLAT.message));
-  const around = surroundingsOf(record);
+  const beside = hasOtherSpelling(record) ? inAnyCase(record) : record;
+  addMessageFields(data, event.eventId, textAt(beside, FLAT.message));
+  const around = surroundingsOf(beside);
   return recognised({
     eventId: event.eventId,
     recordId: event.recordId ?? around.recordId,
@@ -388,8 +424,8 @@ function withoutPrefixes(record: JsonObject): JsonObject | undefined {
   );
   let isChanged = false;
   for (const [name, value] of Object.entries(record)) {
-    const bare = name.replace(/^(?:winlogbeat|filebeat)?_/, '');
-    const [, beats = '', data = '', member = bare] = /^(winlog_)?(event_data_)?(.*)$/s.exec(bare) ?? [];
+    const bare = name.replace(/^(?:winlogbeat|filebeat)?_/i, '');
+    const [, beats = '', data = '', member = bare] = /^(winlog_)?(event_data_)?(.*)$/is.exec(bare) ?? [];
     const holder = holders.get(data !== '' ? 'event_data' : beats !== '' ? 'winlog' : '');
     if (holder !== undefined) holder[member] ??= value;
     isChanged ||= member !== name;

@@ -283,7 +283,14 @@ const DIALECTS: readonly (readonly [string, unknown])[] = [
   ['NXLog', NXLOG],
   [
     'NXLog CE, its own process id only in the message',
-    { ...NXLOG, ProcessId: undefined, ProcessID: SERVICE_PID, Message: MESSAGE },
+    {
+      ...NXLOG,
+      ProcessId: undefined,
+      ExecutionProcessID: undefined,
+      ProcessID: SERVICE_PID,
+      ThreadID: 3900,
+      Message: MESSAGE,
+    },
   ],
   ['flat without provider', { ...NXLOG, SourceName: undefined, ProviderGuid: undefined }],
   [
@@ -498,6 +505,13 @@ const DIALECTS: readonly (readonly [string, unknown])[] = [
   ['JSON in a log line', { log: JSON.stringify(WINLOGBEAT_7) }],
 ];
 
+/** The same value with its members named another way. */
+function spelled(value: unknown, spell: (name: string) => string): unknown {
+  if (Array.isArray(value)) return value.map((element) => spelled(element, spell));
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, member]) => [spell(name), spelled(member, spell)]));
+}
+
 describe('a process creation', () => {
   it.each(DIALECTS)('as %s', async (_name, record) => {
     const { events, hashes, bodies } = await readAll(readJson, json(record));
@@ -514,6 +528,20 @@ describe('a process creation', () => {
     }
     expect(hashes[0]?.sha1).toBe(SHA1);
     expect(bodies).toEqual([json(record)]);
+  });
+
+  it.each(
+    DIALECTS.flatMap(([name, record]) => [
+      [name, 'lower', spelled(record, (text) => text.toLowerCase())] as const,
+      [name, 'upper', spelled(record, (text) => text.toUpperCase())] as const,
+    ]),
+  )('as %s with all names in %s case', async (_name, _case, record) => {
+    const { events, hashes } = await readAll(readJson, json(record));
+    expect(events).toHaveLength(1);
+    for (const name of CORE_FIELDS) expect([name, events[0]?.data.get(name)]).toEqual([name, FIELDS[name]]);
+    // Windows' service has written the event, and its id is nobody else's.
+    expect(events[0]?.data.get('ProcessId') ?? FIELDS.ProcessId).toBe(FIELDS.ProcessId);
+    expect(hashes[0]?.sha1).toBe(SHA1);
   });
 
   it.each(DIALECTS.filter(([name]) => !/home-made|message alone|unprintable|dashboard|no id/.test(name)))(
