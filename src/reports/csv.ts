@@ -1,7 +1,7 @@
 import { csvCell } from '../csv-cells.js';
 import { escapeControls } from '../terminal.js';
 import type { CountedValues, Report, ReportedFile } from './report.js';
-import { describeVerdict } from './wording.js';
+import { count, describeVerdict } from './wording.js';
 
 const BYTE_ORDER_MARK = '\ufeff';
 
@@ -37,13 +37,35 @@ export const CSV_START = `${BYTE_ORDER_MARK}${COLUMNS.map(([name]) => name).join
 
 /**
  * Findings, worst first, then unknown files, rarest first: one row each, RFC 4180 with a byte order mark, which spreadsheets need
- * to see UTF-8. No cell can start a formula, and control characters are visible.
+ * to see UTF-8. Where some are left out, a row without a verdict says how many. No cell can start a formula, and control characters
+ * are visible.
  */
 export function* csvPieces(report: Report): Generator<string> {
   yield CSV_START;
-  for (const files of [report.findings, report.leads]) {
-    for (const file of files) yield `${COLUMNS.map(([, cell]) => csvCell(cell(file))).join(',')}\r\n`;
-  }
+  for (const file of report.findings) yield rowOf(file);
+  yield* rowOfRest(report.findingsTotal - report.findings.length, 'finding');
+  for (const file of report.leads) yield rowOf(file);
+  yield* rowOfRest(report.leadsTotal - report.leads.length, 'unknown file');
+}
+
+function rowOf(file: ReportedFile): string {
+  return `${COLUMNS.map(([, cell]) => reportCell(cell(file))).join(',')}\r\n`;
+}
+
+/** A formula behind a separator of another country and quotes, which that country's spreadsheet takes for those of an empty cell. */
+const FORMULA_IN_QUOTES = /([;\n]\s*"[\s"]*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])/g;
+
+/** A cell that starts no formula, whichever character a spreadsheet takes for the separator. */
+export function reportCell(value: string | number | undefined): string {
+  return csvCell(typeof value === 'string' ? value.replace(FORMULA_IN_QUOTES, "$1'") : value);
+}
+
+function rowOfRest(files: number, noun: string): string[] {
+  if (files === 0) return [];
+  const cells = COLUMNS.map(([name]) =>
+    name === 'statement' ? csvCell(`${count(files, `more ${noun}`)} left out`) : '',
+  );
+  return [`${cells.join(',')}\r\n`];
 }
 
 /** Values a line each within the cell, with a mark where some are missing. */

@@ -2,7 +2,7 @@ import { escapeControls, shorten } from '../terminal.js';
 import type { CountedValues, Finding, Report, ReportedFile, Story, StoryProcess } from './report.js';
 import { VERDICTS_WORST_FIRST } from './report.js';
 import { STEP_TEXTS } from './story.js';
-import { count, describeVerdict, gapsOf, grouped, inPeriod, SOURCE_NOTE, timeText } from './wording.js';
+import { count, describeVerdict, gapsOf, grouped, inPeriod, restText, SOURCE_NOTE, timeText } from './wording.js';
 
 /** A ticket is read, not searched: what goes beyond these is in the JSON report. */
 const MAX_FINDINGS_IN_FULL = 50;
@@ -89,8 +89,7 @@ function findingLines({ findings, findingsTotal }: Report): string[] {
         `| ${file.verdict} | ${file.detections ?? ''}/${file.engines ?? ''} | ${markdownCode(image, true)} | ${markdownCode(file.label ?? '', true)} | ` +
         `${hostCount} | ${grouped(executions)} | ${firstRun === undefined ? '' : timeText(firstRun)} |`,
     );
-  const rest =
-    findingsTotal > rows.length ? [`${grouped(findingsTotal - rows.length)} more are in the JSON report.`, ''] : [];
+  const rest = restText(findingsTotal, findings.length, rows.length);
   return [
     '## Findings',
     '',
@@ -98,7 +97,7 @@ function findingLines({ findings, findingsTotal }: Report): string[] {
     '|---|--:|---|---|--:|--:|---|',
     ...rows,
     '',
-    ...rest,
+    ...(rest === '' ? [] : [rest, '']),
     ...findings.slice(0, MAX_FINDINGS_IN_FULL).flatMap(findingInFull),
   ];
 }
@@ -196,6 +195,7 @@ function leadLines({ leads, leadsTotal }: Report): string[] {
         `| ${hostCount} | ${grouped(executions)} | ${markdownCode(image, true)} | ${markdownCode(id, true)} | ` +
         `${firstRun === undefined ? '' : timeText(firstRun)} | ${file.reason === 'pending' ? 'not analysed yet' : 'never seen'} |`,
     );
+  const rest = restText(leadsTotal, leads.length, rows.length);
   return [
     '## Unknown to VirusTotal, rarest first',
     '',
@@ -203,7 +203,7 @@ function leadLines({ leads, leadsTotal }: Report): string[] {
     '|--:|--:|---|---|---|---|',
     ...rows,
     '',
-    ...(leadsTotal > rows.length ? [`${grouped(leadsTotal - rows.length)} more are in the JSON report.`, ''] : []),
+    ...(rest === '' ? [] : [rest, '']),
   ];
 }
 
@@ -215,6 +215,7 @@ function hostLines({ hosts, hostCount }: Report): string[] {
       ({ host, files, executions }) =>
         `| ${markdownCode(host, true)} | ${files.malicious} | ${files.suspicious} | ${files.unknown} | ${files.unchecked} | ${grouped(executions)} |`,
     );
+  const rest = restText(hostCount, hosts.length, rows.length);
   return [
     '## Hosts',
     '',
@@ -222,7 +223,7 @@ function hostLines({ hosts, hostCount }: Report): string[] {
     '|---|--:|--:|--:|--:|--:|',
     ...rows,
     '',
-    ...(hostCount > rows.length ? [`${grouped(hostCount - rows.length)} more hosts.`, ''] : []),
+    ...(rest === '' ? [] : [rest, '']),
   ];
 }
 

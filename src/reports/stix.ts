@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { present } from './present.js';
 import type { Finding, Report, StoryProcess } from './report.js';
-import { describeVerdict } from './wording.js';
+import { count, describeVerdict, grouped } from './wording.js';
 
 /** The specification's namespace for ids of cyber observables (STIX 2.1, section 2.9). It must not be used for other objects. */
 const OBSERVABLE_NAMESPACE = '00abedb4-aa42-466c-9c01-fed23315a9b7';
@@ -23,6 +23,13 @@ export function* stixPieces(report: Report): Generator<string> {
   const bundle = new BundleWriter(report.findings);
   yield '{"type":"bundle","objects":[';
   const author = bundle.add(contentObject('identity', { ...constant(), name: 'sysmon-vt', identity_class: 'system' }));
+  const left = report.findingsTotal - report.findings.length;
+  if (left > 0) {
+    const content = `${count(left, 'finding')} beyond the worst ${grouped(report.findings.length)} are not in this bundle.`;
+    bundle.add(
+      contentObject('note', { ...dated(report.lastRun), created_by_ref: author, content, object_refs: [author] }),
+    );
+  }
   yield bundle.take();
   for (const finding of report.findings) {
     addFinding(finding, author, bundle);

@@ -65,8 +65,15 @@ export function inPeriod(first: Date | undefined, last: Date | undefined): strin
 }
 
 /** What a report cannot say, one sentence each, so that nobody takes “nothing found” for “nothing there”. Texts of the log stay raw. */
-export function gapsOf({ coverage, executions, executionsWithoutHash, timeline }: Report): string[] {
+export function gapsOf(report: Report): string[] {
+  const { coverage, executions, executionsWithoutHash, timeline, findings, findingsTotal } = report;
   const gaps: string[] = [];
+  if (findingsTotal > findings.length) {
+    const left = findingsTotal - findings.length;
+    gaps.push(
+      `${count(left, 'finding')} beyond the worst ${grouped(findings.length)} ${are(left)} counted and listed nowhere.`,
+    );
+  }
   for (const { reason, files, executions: of } of coverage.unanswered) {
     if (reason === 'no_hash') continue;
     const without = reason === 'pending' ? 'without an analysis' : 'without an answer';
@@ -99,6 +106,17 @@ export function gapsOf({ coverage, executions, executionsWithoutHash, timeline }
   if (timeline.withoutTime > 0)
     gaps.push(`${count(timeline.withoutTime, 'execution')} without a time that can be read.`);
   return gaps;
+}
+
+/** What a list does not show: what the JSON report has more of, and what no report lists. Nothing where it shows all. */
+export function restText(total: number, listed: number, shown: number): string {
+  const inJson = listed - shown;
+  const counted = total - listed;
+  if (inJson > 0 && counted > 0) {
+    return `${grouped(inJson)} more are in the JSON report, and another ${grouped(counted)} are counted and listed nowhere.`;
+  }
+  if (inJson > 0) return `${grouped(inJson)} more are in the JSON report.`;
+  return counted > 0 ? `${grouped(counted)} more are counted and listed nowhere.` : '';
 }
 
 /** `1 file`, `1,204 files`. */

@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { csvCell } from '../../src/csv-cells.js';
-import { csvPieces } from '../../src/reports/csv.js';
+import { csvPieces, reportCell } from '../../src/reports/csv.js';
 import { jsonPieces } from '../../src/reports/json.js';
 import { markdownCode, renderMarkdown } from '../../src/reports/markdown.js';
 import type { Report } from '../../src/reports/report.js';
@@ -17,6 +16,7 @@ const HOSTILE = [
   '\r=1',
   '＝1+1',
   'a;=1+1',
+  'a;"=1+1"',
   '`code` | **bold** [x](http://evil.example) <script>alert(1)</script> @team #1',
   '\u202egpj.exe\u202c \u0000\u001b[31m\u200b',
   'a\nb',
@@ -80,14 +80,14 @@ describe('CSV', () => {
   });
 
   test.each(HOSTILE)('gives a spreadsheet no formula and no control character for %j', (text) => {
-    const [[cell = ''] = []] = parseCsv(csvCell(text));
+    const [[cell = ''] = []] = parseCsv(reportCell(text));
     expect(cell).not.toMatch(/^\s*[=+\-@＝]/);
-    expect(cell).not.toMatch(/[;\t\n]\s*[=+\-@＝]/);
+    expect(cell).not.toMatch(/[;\t\n][\s"]*[=+\-@＝]/);
     expect(cell.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Cf}]/u);
   });
 
   test('leaves harmless text as it is', () => {
-    expect(csvCell('C:\\a "b", c')).toBe('"C:\\a ""b"", c"');
+    expect(reportCell('C:\\a "b", c')).toBe('"C:\\a ""b"", c"');
   });
 });
 

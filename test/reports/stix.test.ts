@@ -119,6 +119,7 @@ describe('the STIX bundle', () => {
     test.each([
       ['an intrusion', () => intrusionReport()],
       ['many findings', () => manyFindings(30).summarise()],
+      ['findings that are left out', () => ({ ...intrusionReport(), findingsTotal: 9 })],
       ['records without time, user and host', () => barest().summarise()],
     ])('is valid for %s', (_, report) => {
       const ajv = new Ajv2020({ strict: false, validateFormats: false, unicodeRegExp: false, allErrors: true });

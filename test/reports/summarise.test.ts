@@ -1,6 +1,11 @@
 import { describe, expect, test } from 'vitest';
+import { csvPieces } from '../../src/reports/csv.js';
 import { parseVirustotalMember } from '../../src/reports/enriched-record.js';
+import { renderHtml } from '../../src/reports/html/page.js';
 import { jsonPieces } from '../../src/reports/json.js';
+import { renderMarkdown } from '../../src/reports/markdown.js';
+import { stixPieces } from '../../src/reports/stix.js';
+import { gapsOf } from '../../src/reports/wording.js';
 import {
   CHILD,
   creation,
@@ -123,6 +128,52 @@ describe('findings', () => {
       const report = setOf(records.map((virustotal) => [creation('a.exe'), virustotal])).summarise();
       expect(report.findings).toMatchObject([{ executions: 2, file: { detections: 9 } }]);
     }
+  });
+});
+
+describe('more files than can be listed', () => {
+  const firstTwo = (pieces: Generator<string>): unknown[] => [pieces.next().value, pieces.next().value];
+  // More than details are held of at once: rising in badness, so that every one is listed for a while.
+  const flood = setOf(
+    Array.from({ length: 13_000 }, (_, index) => {
+      const image = `C:\\${index}.exe`;
+      return [creation(image), member(image, 5 + Math.floor(index / 200))] as const;
+    }),
+  );
+  const report = flood.summarise();
+
+  test('are counted, and the worst of them are listed with all that is known', () => {
+    expect(report.findingsTotal).toBe(13_000);
+    expect(report.findings).toHaveLength(5000);
+    expect(report.findings[0]?.file.detections).toBe(5 + 64);
+    expect(report.findings.at(-1)?.file.detections).toBe(5 + 40);
+    expect(report.findings.filter(({ commandLines }) => commandLines.listed.length !== 1)).toEqual([]);
+  });
+
+  test('are said to be left out, in every format', () => {
+    const said = '8,000 findings beyond the worst 5,000 are';
+    expect(gapsOf(report)[0]).toContain(said);
+    expect(renderMarkdown(report)).toContain(said);
+    expect(renderMarkdown(report)).toContain(
+      '4,800 more are in the JSON report, and another 8,000 are counted and listed nowhere.',
+    );
+    expect(renderHtml(report)).toContain(said);
+    const [, head] = firstTwo(stixPieces(report));
+    expect(head).toContain(`"content":"${said} not in this bundle."`);
+    expect([...csvPieces(report)].at(-1)).toMatch(/^,,,"8,000 more findings left out",+\r\n$/);
+  });
+
+  test('keep their place before unknown ones, which are made by the thousand', () => {
+    const bad = [creation('C:\\bad.exe'), member('C:\\bad.exe', 50)] as const;
+    const unknown = Array.from({ length: 13_000 }, (_, index) => {
+      const image = `C:\\${index}.exe`;
+      const time = `2026-03-04 ${String(23 - (index % 24)).padStart(2, '0')}:00:00.000`;
+      return [creation(image, { time }), member(image, undefined)] as const;
+    });
+    const { findings, leads, leadsTotal } = setOf([bad, ...unknown]).summarise();
+    expect(findings[0]?.commandLines.listed).toHaveLength(1);
+    expect(leadsTotal).toBe(13_000);
+    expect(leads.filter(({ users }) => users.listed.length !== 1)).toEqual([]);
   });
 });
 

@@ -1,7 +1,7 @@
 import { shorten } from '../../terminal.js';
 import type { VerdictName } from '../../verdict.js';
 import { type Report, VERDICTS_WORST_FIRST, type VerdictCounts } from '../report.js';
-import { grouped, timeText } from '../wording.js';
+import { grouped, restText, timeText } from '../wording.js';
 import { html, type Markup, verbatim } from './markup.js';
 
 /** Heights are drawn in hundredths, widths too; the page stretches both. */
@@ -65,12 +65,13 @@ export function hostsChart({ hosts, hostCount }: Report): Markup {
     return html`<div class="row"><span>${verbatim(shorten(host, MAX_HOST_CHARACTERS))}</span><svg viewBox="0 0 100 100" preserveAspectRatio="none" role="img" aria-label="${DRAWN.map((verdict) => `${files[verdict]} ${verdict}`).join(', ')}">${bars}</svg><span>${grouped(drawn(files))}</span></div>`;
   });
   const listed = hosts.slice(0, HOSTS_IN_TABLE);
+  const rest = restText(hostCount, hosts.length, listed.length);
   return html`<figure class="hosts"><h3>Hosts by findings</h3>${telling.length === 0 ? html`<p class="dim">No host ran a file that engines detect or VirusTotal does not know.</p>` : rows}
 ${legend(DRAWN)}
 <figcaption>Distinct files on each host; ${grouped(hostCount)} ${hostCount === 1 ? 'host' : 'hosts'} in all.</figcaption>
 <details><summary>Numbers as a table</summary><div class="scroll" tabindex="0" role="region" aria-label="Files by host"><table><thead><tr><th scope="col">host</th>${VERDICTS_WORST_FIRST.map((verdict) => html`<th scope="col" class="n">${verdict}</th>`)}<th scope="col" class="n">executions</th></tr></thead><tbody>
 ${listed.map(({ host, files, executions }) => html`<tr><th scope="row">${verbatim(shorten(host, MAX_HOST_CHARACTERS))}</th>${numberCells(files)}<td class="n">${grouped(executions)}</td></tr>`)}</tbody></table></div>
-${hostCount > listed.length ? html`<p class="dim">${grouped(hostCount - listed.length)} more hosts are in the JSON report.</p>` : undefined}</details></figure>`;
+${rest === '' ? undefined : html`<p class="dim">${rest}</p>`}</details></figure>`;
 }
 
 /** How much of what ran has an answer. */

@@ -2,7 +2,17 @@ import { createHash } from 'node:crypto';
 import { shorten } from '../../terminal.js';
 import type { VerdictName } from '../../verdict.js';
 import { type ComparedFile, type Finding, type Report, type ReportedFile, VERDICTS_WORST_FIRST } from '../report.js';
-import { count, gapsOf, grouped, inPeriod, periodText, SOURCE_NOTE, timeText, VERDICT_TEXTS } from '../wording.js';
+import {
+  count,
+  gapsOf,
+  grouped,
+  inPeriod,
+  periodText,
+  restText,
+  SOURCE_NOTE,
+  timeText,
+  VERDICT_TEXTS,
+} from '../wording.js';
 import { coverageChart, executionsChart, hostsChart } from './charts.js';
 import { findingsInFull, folderOf, hashMarkup, nameOf, pill, virusTotalLink } from './finding.js';
 import { fitting, html, type Markup, verbatim } from './markup.js';
@@ -104,7 +114,7 @@ function comparisonSection({ comparison }: Report): Markup | undefined {
       ),
       MAX_COMPARED_BYTES / 2,
     );
-    return html`<h3>${title}</h3><div class="scroll" tabindex="0" role="region" aria-label="Table: ${title}"><table><thead><tr><th scope="col">before</th><th scope="col">now</th><th scope="col">image</th></tr></thead><tbody>${rows}</tbody></table></div>${moreNote(total - rows.length)}`;
+    return html`<h3>${title}</h3><div class="scroll" tabindex="0" role="region" aria-label="Table: ${title}"><table><thead><tr><th scope="col">before</th><th scope="col">now</th><th scope="col">image</th></tr></thead><tbody>${rows}</tbody></table></div>${moreNote(total, files.length, rows.length)}`;
   };
   return html`<section aria-labelledby="new"><h2 id="new">What is new</h2>
 <p>Compared with ${count(before.executions, 'earlier process creation')} of ${count(before.files, 'file')}${inPeriod(before.first, before.last)}: ${count(comparison.newFindings, 'new finding')}, ${count(comparison.newUnknown, 'new unknown file')}, ${count(comparison.newHosts, 'new host')}, ${count(changedTotal, 'changed verdict')}, ${count(goneTotal, 'earlier finding')} that did not run again.</p>
@@ -127,7 +137,7 @@ function findingsSection(report: Report, rows: readonly Markup[], details: reado
 <div class="scroll" id="findings" tabindex="0" role="region" aria-label="Table of findings"><table data-sortable><thead><tr>${columns.map((name) => html`<th scope="col">${name}</th>`)}<th scope="col" data-fixed>SHA256</th></tr></thead><tbody>
 ${rows}
 </tbody></table></div>
-${moreNote(findingsTotal - rows.length)}
+${moreNote(findingsTotal, findings.length, rows.length)}
 <h3 class="gap">In full</h3>
 ${details}
 ${details.length < rows.length ? html`<p class="dim">The stories of ${grouped(rows.length - details.length)} more findings were left out to keep this page small enough to be mailed; they are in the JSON report.</p>` : undefined}
@@ -150,7 +160,7 @@ function changeText(change: NonNullable<Finding['change']>): Markup {
 function leadsSection({ leads, leadsTotal }: Report): Markup {
   const rows = fitting(leads.map(leadRow), MAX_LEAD_BYTES);
   const table = html`<div class="scroll" tabindex="0" role="region" aria-label="Table of unknown files"><table data-sortable><thead><tr><th scope="col" class="n">Hosts</th><th scope="col" class="n">Runs</th><th scope="col">Image</th><th scope="col" class="w">First run (UTC)</th><th scope="col" class="w">VirusTotal</th></tr></thead><tbody>
-${rows}</tbody></table></div>${moreNote(leadsTotal - rows.length)}`;
+${rows}</tbody></table></div>${moreNote(leadsTotal, leads.length, rows.length)}`;
   return html`<section aria-labelledby="leads"><h2 id="leads">Unknown to VirusTotal, rarest first</h2>
 ${leadsTotal === 0 ? html`<p>Every file that was asked about is known to VirusTotal.</p>` : html`<p class="note">A file that nobody ever submitted is not bad by itself. One that runs on a single host is where to look next.</p>${table}`}</section>`;
 }
@@ -164,24 +174,26 @@ function leadRow({ image, id, file, hostCount, executions, firstRun, hosts }: Re
 function coverageSection(report: Report): Markup {
   const { coverage } = report;
   const gaps = gapsOf(report);
-  const list = (title: string, texts: readonly string[], total: number): Markup | undefined =>
+  const list = (title: string, texts: readonly string[], listed: number, total: number): Markup | undefined =>
     texts.length === 0
       ? undefined
-      : html`<details><summary>${title} (${grouped(total)})</summary><ul>${texts.map((text) => html`<li>${verbatim(shorten(text, MAX_PLACE_CHARACTERS))}</li>`)}</ul>${moreNote(total - texts.length)}</details>`;
+      : html`<details><summary>${title} (${grouped(total)})</summary><ul>${texts.map((text) => html`<li>${verbatim(shorten(text, MAX_PLACE_CHARACTERS))}</li>`)}</ul>${moreNote(total, listed, texts.length)}</details>`;
   return html`<section aria-labelledby="coverage"><h2 id="coverage">Coverage</h2>
 <p>${count(coverage.enrichedFiles, 'file')} of enriched records read to the end.${gaps.length === 0 ? ' Every process creation in them has an answer of VirusTotal.' : ' What this report cannot say:'}</p>
 ${gaps.length === 0 ? undefined : html`<ul>${gaps.map((gap) => html`<li>${gap}</li>`)}</ul>`}
-${list('Logs without context records', coverage.contextMissing, coverage.contextMissingTotal)}
+${list('Logs without context records', coverage.contextMissing, coverage.contextMissing.length, coverage.contextMissingTotal)}
 ${list(
   'Files that could not be read',
   coverage.failures.slice(0, 50).map(({ message }) => message),
   coverage.failures.length,
+  coverage.failures.length,
 )}
-${list('Lines that could not be read', coverage.unreadableExamples, coverage.unreadableLines)}</section>`;
+${list('Lines that could not be read', coverage.unreadableExamples, coverage.unreadableExamples.length, coverage.unreadableLines)}</section>`;
 }
 
-function moreNote(omitted: number): Markup | undefined {
-  return omitted > 0 ? html`<p class="dim">${grouped(omitted)} more are in the JSON report.</p>` : undefined;
+function moreNote(total: number, listed: number, shown: number): Markup | undefined {
+  const rest = restText(total, listed, shown);
+  return rest === '' ? undefined : html`<p class="dim">${rest}</p>`;
 }
 
 function shortPath(path: string): Markup {
