@@ -1,7 +1,8 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { ByteWriter } from '../../src/byte-writer.js';
 import { EnrichmentError } from '../../src/errors.js';
-import { HASH_BEARING_EVENTS, type RecordReceiver, type WantedRecords } from '../../src/event.js';
+import { HASH_BEARING_EVENTS, type RecordReceiver, type RowHeader, type WantedRecords } from '../../src/event.js';
+import { CSV_FORM, type RecordWriter } from '../../src/sinks/record-form.js';
 import type { ByteReader } from '../../src/sources/byte-reader.js';
 import { DEFAULT_LIMITS, readLog } from '../../src/sources/index.js';
 import { seeded } from '../torture/random.js';
@@ -32,12 +33,13 @@ const LIMITS = { ...DEFAULT_LIMITS, maxInflatedBytes: 64 * 1024 * 1024 };
 async function readMutant(seed: number, logs: readonly SoundLog[]): Promise<MutantReading> {
   const random = seeded(seed);
   const { name, bytes } = mutate(random, logs);
-  const receiver = new CheckingReceiver();
   const wanted: WantedRecords = {
     eventIds: new Set(random.chance(0.5) ? [1] : HASH_BEARING_EVENTS),
     isEveryRecordWanted: random.chance(0.3),
     isEveryByteWanted: random.chance(0.15),
+    areRowsWanted: /csv/i.test(name) && random.chance(0.5),
   };
+  const receiver = new CheckingReceiver(wanted.areRowsWanted ?? false);
   const startedAt = process.cpuUsage();
   let inflated = bytes.length;
   let end = 'read';
@@ -62,7 +64,13 @@ async function readMutant(seed: number, logs: readonly SoundLog[]): Promise<Muta
   return violation === undefined ? told : { ...told, violation };
 }
 
-/** Takes records as the pipeline does and checks that each is one JSON object on one line without a verdict. */
+/** What is said of every row. */
+const MEMBER = JSON.stringify({ verdict: 'unchecked', reason: 'waiting', lookup_key: 'md5', md5: '0'.repeat(32) });
+
+/**
+ * Takes records as the pipeline does and checks that each is one JSON object on one line without a verdict, or a row in whose last line the
+ * verdict that is added to it, and no other, is found.
+ */
 class CheckingReceiver implements RecordReceiver {
   records = 0;
   rejects = 0;
@@ -70,16 +78,43 @@ class CheckingReceiver implements RecordReceiver {
   violation: string | undefined;
   readonly #out = new ByteWriter();
   readonly #passages: Buffer[] = [];
+  readonly #rows: RecordWriter | undefined;
+
+  constructor(areRowsWanted: boolean) {
+    this.#rows = areRowsWanted ? CSV_FORM.open() : undefined;
+  }
+
+  onHeader(header: RowHeader): void {
+    this.#out.clear();
+    this.#rows?.writeHeader(header, this.#out);
+  }
 
   onEvent(record: Parameters<RecordReceiver['onEvent']>[0]): void {
     record.decode();
     for (const hash of Object.values(record.hashes)) {
       if (!/^[0-9a-f]{32,64}$/.test(hash ?? '')) this.violation ??= `hash ${hash}`;
     }
-    this.onOtherRecord(record);
+    if (this.#rows === undefined) this.onOtherRecord(record);
+    else this.#checkRow(record, this.#rows);
+  }
+
+  #checkRow(record: Parameters<RecordReceiver['onEvent']>[0], rows: RecordWriter): void {
+    this.records++;
+    this.#out.clear();
+    rows.writeBody(record, this.#out);
+    this.bytes += this.#out.length;
+    this.#out.text(rows.tail(1, MEMBER) + rows.recordEnd);
+    const lines = this.#out
+      .view()
+      .toString('latin1')
+      .split(/(?<=\n)/);
+    const found = lines.map((line) => CSV_FORM.findVerdict(Buffer.from(line, 'latin1'))?.member);
+    if (found.pop() !== MEMBER) this.violation ??= 'a row whose verdict is not found';
+    if (found.some((member) => member !== undefined)) this.violation ??= 'a row with a verdict in its middle';
   }
 
   onOtherRecord(record: Pick<Parameters<RecordReceiver['onEvent']>[0], 'writeBody'>): void {
+    if (this.#rows !== undefined) return;
     this.records++;
     this.#out.clear();
     record.writeBody(this.#out);
