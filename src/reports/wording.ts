@@ -53,7 +53,7 @@ export function timeText(date: Date): string {
 }
 
 /** `2026-03-04 02:14:09 to 2026-03-04 05:59:09 UTC`, the time alone where both are the same, and nothing where there is none. */
-export function periodText(first: Date | undefined, last: Date | undefined): string {
+function periodText(first: Date | undefined, last: Date | undefined): string {
   if (first === undefined || last === undefined) return '';
   return `${first < last ? `${timeText(first)} to ` : ''}${timeText(last)} UTC`;
 }

@@ -92,6 +92,22 @@ describe('the page', () => {
     expect(await page.locator('section:has(#coverage)').innerText()).toContain('the quota was spent');
   });
 
+  test('says first what is bad, where and as whom it ran, what started it and whom it talked to', async () => {
+    const page = await show(intrusionReport());
+    const first = page.locator('section.first li').first();
+    expect(await first.innerText()).toMatch(/^malicious 54\/75 invoice\.exe in C:\\Users\\ann\\AppData\\Roaming\n/);
+    expect(await first.locator('li').allInnerTexts()).toEqual([
+      'on WS-01',
+      'as CORP\\ann',
+      'started by winword.exe',
+      'connected to 203.0.113.9:443',
+      'first 2026-03-04 02:14:09 UTC',
+    ]);
+    expect((await first.boundingBox())?.y).toBeLessThan(500);
+    await first.getByRole('link', { name: 'invoice.exe' }).click();
+    expect(page.url()).toMatch(/#f1$/);
+  });
+
   test('tells the story: ancestors, children, network, files, hiding, end', async () => {
     const page = await show(intrusionReport());
     const tree = page.locator('.tree');
@@ -198,8 +214,10 @@ describe('the page', () => {
 
   test('never needs to be scrolled sideways', async () => {
     for (const report of [intrusionReport(), manyFindings(30).summarise(), hostileReport()]) {
-      const page = await show(report, { width: 400 });
-      expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(400);
+      for (const width of [400, 800]) {
+        const page = await show(report, { width });
+        expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(width);
+      }
     }
   });
 
@@ -369,6 +387,39 @@ describe('a thousand findings', () => {
     expect(filtering).toBeGreaterThan(0);
     expect(filtering).toBeLessThan(5_000);
     expect(await page.locator('#findings tbody tr:not([hidden])').count()).toBe(11);
+  });
+
+  test('are drawn two hundred at a time, all where that is asked for: a browser lays those out without a pause', async () => {
+    const page = await show(manyFindings(1000).summarise());
+    expect(await page.evaluate('document.querySelectorAll("*").length')).toBeLessThan(30_000);
+    const drawn = page.locator('#findings tbody tr:not([hidden])');
+    expect(await page.locator('#findings tbody tr').count()).toBe(1000);
+    expect(await drawn.count()).toBe(200);
+    expect(await page.locator('#shown').innerText()).toBe('1000 of 1000, the first 200 shown');
+
+    await page.getByRole('button', { name: 'Image' }).first().click();
+    expect(await drawn.count()).toBe(200);
+    expect((await column(page, 2)).slice(0, 3)).toEqual(['setup-0.exe', 'setup-1.exe', 'setup-10.exe']);
+    await page.getByLabel('Search').fill('setup-77');
+    expect(await drawn.count()).toBe(11);
+    expect(await page.locator('#shown').innerText()).toBe('11 of 1000 shown');
+    await page.getByLabel('Search').press('Escape');
+    await page.getByRole('button', { name: 'Show all 1000 rows' }).click();
+    expect(await drawn.count()).toBe(1000);
+  });
+
+  test('lead from a finding to its row though it was not drawn', async () => {
+    const page = await show(manyFindings(400).summarise());
+    expect(await page.locator('#r300').isVisible()).toBe(false);
+    await page.evaluate('location.hash = "#r300"');
+    await expect.poll(() => page.evaluate('document.activeElement.closest("tr")?.id')).toBe('r300');
+    expect(await page.locator('#r300').isVisible()).toBe(true);
+  });
+
+  test('are all on paper', async () => {
+    const page = await show(manyFindings(400).summarise());
+    await page.evaluate('dispatchEvent(new Event("beforeprint"))');
+    expect(await page.locator('#findings tbody tr:not([hidden])').count()).toBe(400);
   });
 
   test('stay under a megabyte where every text was made to fill the page', () => {

@@ -1,18 +1,15 @@
 import { createHash } from 'node:crypto';
 import { shorten } from '../../terminal.js';
 import type { VerdictName } from '../../verdict.js';
-import { type ComparedFile, type Finding, type Report, type ReportedFile, VERDICTS_WORST_FIRST } from '../report.js';
 import {
-  count,
-  gapsOf,
-  grouped,
-  inPeriod,
-  periodText,
-  restText,
-  SOURCE_NOTE,
-  timeText,
-  VERDICT_TEXTS,
-} from '../wording.js';
+  type ComparedFile,
+  type CountedValues,
+  type Finding,
+  type Report,
+  type ReportedFile,
+  VERDICTS_WORST_FIRST,
+} from '../report.js';
+import { count, dayOf, gapsOf, grouped, inPeriod, restText, SOURCE_NOTE, timeText, VERDICT_TEXTS } from '../wording.js';
 import { coverageChart, executionsChart, hostsChart } from './charts.js';
 import { findingsInFull, folderOf, hashMarkup, nameOf, pill, virusTotalLink } from './finding.js';
 import { fitting, html, type Markup, verbatim } from './markup.js';
@@ -30,6 +27,9 @@ const MANY_FINDINGS = 30;
 /** Cells are cut for reading; the finding itself has the whole text. */
 const MAX_CELL_CHARACTERS = 110;
 const MAX_PLACE_CHARACTERS = 300;
+/** So many findings fit above everything else on a first screen, and so many hosts or addresses of each. */
+const FIRST_LOOK_FINDINGS = 5;
+const FIRST_LOOK_VALUES = 2;
 
 /**
  * The report as one HTML page that loads nothing, so that it can be mailed, archived and read offline. Its Content Security Policy
@@ -63,6 +63,7 @@ export function renderHtml(report: Report): string {
 <a class="skip" href="#findings">Skip to the findings</a>
 ${top(report)}
 <main>
+${firstLook(report)}
 ${tiles(report)}
 ${comparisonSection(report)}
 <section aria-labelledby="overview"><h2 id="overview">Overview</h2><div class="charts">${executionsChart(report)}${hostsChart(report)}${coverageChart(report)}</div></section>
@@ -83,9 +84,11 @@ function sourceHash(text: string): string {
 
 function top(report: Report): Markup {
   const { firstRun, lastRun, coverage } = report;
-  const answered = periodText(coverage.oldestAnswer, coverage.newestAnswer);
+  const [oldest, newest] = [coverage.oldestAnswer, coverage.newestAnswer].map((time) => time && dayOf(time));
   const asked =
-    answered === '' ? 'VirusTotal has not been asked about any of them.' : `Answers of VirusTotal from ${answered}.`;
+    oldest === undefined || newest === undefined
+      ? html`VirusTotal has not been asked about any of them.`
+      : html`Answers of VirusTotal of <span class="t">${oldest}</span>${oldest === newest ? '' : html` to <span class="t">${newest}</span>`}.`;
   const gaps = gapsOf(report);
   return html`<header>
 <p class="eyebrow">sysmon-vt · process creations logged by Sysmon, judged by the engines on VirusTotal</p>
@@ -94,6 +97,38 @@ function top(report: Report): Markup {
 ${gaps.length === 0 ? undefined : html`<p class="warn">This report does not see everything: <a href="#coverage">${count(gaps.length, 'gap')}</a>.</p>`}
 <nav aria-label="Sections">${report.comparison === undefined ? undefined : html`<a href="#new">What is new</a>`}<a href="#overview">Overview</a><a href="#findings">Findings (${grouped(report.findingsTotal)})</a><a href="#leads">Unknown files (${grouped(report.leadsTotal)})</a><a href="#coverage">Coverage</a></nav>
 </header>`;
+}
+
+/** What has to be known in the first minute: which files, where and as whom they ran, what started them, whom they talked to. */
+function firstLook({ findings, findingsTotal, leadsTotal }: Report): Markup | undefined {
+  if (findings.length === 0) return undefined;
+  const first = findings.slice(0, FIRST_LOOK_FINDINGS);
+  return html`<section class="first" aria-labelledby="first"><h2 id="first">Look here first</h2><ol>${first.map(firstLookRow)}</ol><p class="dim">${findingsTotal > first.length ? html`and <a href="#findings-title">${count(findingsTotal - first.length, 'more finding')}</a>. ` : undefined}Each name leads to the story: what started the file, what it did, and the hashes to look for elsewhere.${leadsTotal > 0 ? html` Then look through the <a href="#leads">files unknown to VirusTotal</a>.` : undefined}</p></section>`;
+}
+
+function firstLookRow(finding: Finding, index: number): Markup {
+  const { file, image, hosts, hostCount, users, parents, firstRun, stories, change } = finding;
+  const valuesOf = ({ listed }: CountedValues): string[] => listed.map(({ value }) => value);
+  const addresses = new Set(
+    stories.flatMap(({ steps }) => steps.filter(({ kind }) => kind === 'connected').map(({ object }) => object)),
+  );
+  const [parent] = valuesOf(parents);
+  const facts = [
+    some('on', valuesOf(hosts), hostCount),
+    some('as', valuesOf(users), users.listed.length),
+    parent === undefined ? undefined : some('started by', [nameOf(parent)], parents.listed.length),
+    some('connected to', [...addresses], addresses.size),
+    firstRun === undefined ? undefined : html`first ${timeText(firstRun)} UTC`,
+  ].filter((fact) => fact !== undefined);
+  return html`<li class="${file.verdict}">${pill(file)} <a href="#f${index + 1}">${verbatim(shorten(nameOf(image), MAX_CELL_CHARACTERS))}</a>${change === undefined ? undefined : html` ${changeText(change)}`} <span class="dim">in ${verbatim(shorten(folderOf(image), MAX_CELL_CHARACTERS))}</span><ul>${facts.map((fact) => html`<li>${fact}</li>`)}</ul></li>`;
+}
+
+/** The first of some values and how many more there are; nothing where there are none. */
+function some(word: string, values: readonly string[], total: number): Markup | undefined {
+  const shown = values.slice(0, FIRST_LOOK_VALUES);
+  if (shown.length === 0) return undefined;
+  const more = total - shown.length;
+  return html`${word} ${shown.map((value, index) => html`${index === 0 ? '' : ', '}${verbatim(shorten(value, MAX_CELL_CHARACTERS))}`)}${more > 0 ? ` and ${grouped(more)} more` : ''}`;
 }
 
 function tiles({ filesByVerdict, executionsByVerdict }: Report): Markup {

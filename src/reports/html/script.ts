@@ -9,6 +9,10 @@ export const SCRIPT = `
   root.classList.add('js');
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
+  // A browser takes as long as a person notices to lay out a thousand rows anew, so that no more than these are drawn unasked.
+  const DRAWN_ROWS = 200;
+  let drawFindings = () => {};
+
   const RANK = ['malicious', 'suspicious', 'unknown', 'unchecked', 'undetected'];
   const keyOf = (row, column) => {
     const text = row.cells[column].textContent.trim();
@@ -34,20 +38,23 @@ export const SCRIPT = `
         const keyed = [...body.rows].map((row) => [keyOf(row, column), row]);
         keyed.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0) * (isAscending ? 1 : -1));
         body.append(...keyed.map(([, row]) => row));
+        drawFindings();
       });
     });
   }
 
   const search = document.getElementById('search');
   if (search !== null) {
-    const rows = all('#findings tbody tr');
+    const body = document.querySelector('#findings tbody');
+    const rows = [...body.rows];
     const boxes = all('.controls input[type=checkbox]');
     const shown = document.getElementById('shown');
+    const detailsOf = (row) => document.getElementById(row.id.replace('r', 'f'));
     const texts = new Map();
     const textOf = (row) => {
       let text = texts.get(row);
       if (text === undefined) {
-        const details = document.getElementById(row.id.replace('r', 'f'));
+        const details = detailsOf(row);
         const link = row.querySelector('a[href^="https:"]');
         text = [row.textContent, link === null ? '' : link.href, details === null ? '' : details.textContent].join(' ').toLowerCase();
         texts.set(row, text);
@@ -55,18 +62,43 @@ export const SCRIPT = `
       return text;
     };
     const verdictOf = (row) => row.querySelector('.pill').textContent.split(' ')[0];
+
+    let matching = new Set(rows);
+    let maxDrawn = DRAWN_ROWS;
+    const rest = document.createElement('button');
+    rest.type = 'button';
+    rest.id = 'rest';
+    rest.className = 'copy';
+    document.getElementById('findings').after(rest);
+    drawFindings = () => {
+      let drawn = 0;
+      for (const row of body.rows) row.hidden = !matching.has(row) || ++drawn > maxDrawn;
+      rest.hidden = matching.size <= maxDrawn;
+      rest.textContent = 'Show all ' + matching.size + ' rows';
+      shown.textContent = matching.size + ' of ' + rows.length + (rest.hidden ? ' shown' : ', the first ' + maxDrawn + ' shown');
+    };
+    const drawAll = () => {
+      maxDrawn = rows.length;
+      drawFindings();
+    };
+    rest.addEventListener('click', drawAll);
+    addEventListener('beforeprint', drawAll);
+    addEventListener('hashchange', () => {
+      const row = document.getElementById(location.hash.slice(1));
+      if (row !== null && row.hidden && matching.has(row)) drawAll();
+    });
+
     const filter = () => {
       const words = search.value.toLowerCase().split(/\\s+/).filter((word) => word !== '');
       const verdicts = new Set(boxes.filter((box) => box.checked).map((box) => box.value));
-      let count = 0;
+      matching = new Set(
+        rows.filter((row) => (verdicts.size === 0 || verdicts.has(verdictOf(row))) && words.every((word) => textOf(row).includes(word))),
+      );
       for (const row of rows) {
-        const isShown = (verdicts.size === 0 || verdicts.has(verdictOf(row))) && words.every((word) => textOf(row).includes(word));
-        row.hidden = !isShown;
-        const details = document.getElementById(row.id.replace('r', 'f'));
-        if (details !== null) details.hidden = !isShown;
-        if (isShown) count++;
+        const details = detailsOf(row);
+        if (details !== null) details.hidden = !matching.has(row);
       }
-      shown.textContent = count + ' of ' + rows.length + ' shown';
+      drawFindings();
     };
     search.addEventListener('input', filter);
     for (const box of boxes) box.addEventListener('change', filter);

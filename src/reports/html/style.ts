@@ -32,12 +32,19 @@ nav{margin:1.2rem 0 0;padding:.7rem 0;border-top:1px solid var(--line);border-bo
 section{margin:36px 0 0}
 code{font-family:var(--mono);font-size:.86em;unicode-bidi:isolate;white-space:pre-wrap;overflow-wrap:anywhere}
 .esc{font-style:normal;color:var(--suspicious);border-bottom:1px dotted}
+.first{margin:22px 0 0}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(165px,1fr));gap:12px;margin:28px 0 0;padding:0;list-style:none}
 .tiles li{background:var(--card);border:1px solid var(--line);border-top:3px solid var(--c);border-radius:8px;padding:.7rem .9rem}
 .tiles b{display:block;font-size:1.7rem;line-height:1.2;font-weight:650;font-variant-numeric:tabular-nums}
 .tiles b.zero{color:var(--dim);font-weight:450}
 .tiles span{font-weight:600;color:var(--c)}
 .tiles small{display:block;font-size:.82rem;line-height:1.4}
+.first h2{margin-bottom:.3rem}
+.first ol{list-style:none;margin:0;padding:0}
+.first ol>li{border-left:3px solid var(--c);padding:.15rem 0 .15rem .8rem;margin:.5rem 0}
+.first ol a{font-weight:600}
+.first ul{display:flex;flex-wrap:wrap;gap:0 1.2em;list-style:none;margin:0;padding:0;font-size:.92rem}
+#rest{margin:.6rem 0 0}
 .malicious{--c:var(--malicious);--s:var(--malicious-soft)}.suspicious{--c:var(--suspicious);--s:var(--suspicious-soft)}
 .unknown{--c:var(--unknown);--s:var(--unknown-soft)}.unchecked{--c:var(--unchecked);--s:var(--unchecked-soft)}
 .undetected{--c:var(--undetected);--s:var(--undetected-soft)}
@@ -72,7 +79,7 @@ th[aria-sort=descending] button::after{content:" ↓";opacity:1}
 tbody tr:hover{background:var(--soft)}
 tr:target,details:target>summary{background:var(--unknown-soft)}
 #findings :is(th,td):is(:nth-child(3),:nth-child(4)),td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
-#findings td:nth-child(n+5),td.t{white-space:nowrap;font-variant-numeric:tabular-nums}
+#findings td:nth-child(n+5),.t{white-space:nowrap;font-variant-numeric:tabular-nums}
 td small{display:block;font-size:.8rem;line-height:1.45}
 small code,td small code{font-size:.97em}
 #findings td:nth-child(2){width:46%}
@@ -110,10 +117,11 @@ dd ul{margin:0;padding:0;list-style:none}
 .two>*{min-width:0}
 .two p{margin:.6em 0 .3em}
 footer{padding-top:36px;padding-bottom:48px;font-size:.88rem;color:var(--dim)}
-@media (max-width:760px){td:has(>.pill){width:1%}td .pill{white-space:normal;overflow-wrap:normal;border-radius:.5em}.w,#findings :is(th,td):nth-child(n+4){display:none}header,main,footer{padding-left:16px;padding-right:16px}header{padding-top:24px}
+@media (max-width:1020px),print{#findings td:nth-child(n+5){white-space:normal}#findings td:nth-child(2){min-width:15em}}
+@media (max-width:760px){#findings td:nth-child(2){min-width:0}td:has(>.pill){width:1%}td .pill{white-space:normal;overflow-wrap:normal;border-radius:.5em}.w,#findings :is(th,td):nth-child(n+4){display:none}header,main,footer{padding-left:16px;padding-right:16px}header{padding-top:24px}
 th,td{padding:.45rem .5rem}dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.5rem}
 .row{grid-template-columns:6.3em 1fr 3.6em;gap:.4em}.hosts .row{grid-template-columns:9em 1fr 2.2em}
 .tiles{grid-template-columns:repeat(2,1fr)}.steps li{grid-template-columns:1fr}.tree ul{padding-left:.7rem}}
-@media print{:root{color-scheme:light}body{background:#fff;font-size:10.5pt}nav,.js .controls,.skip,.copy{display:none}
+@media print{:root{color-scheme:light}.tiles{grid-template-columns:repeat(5,1fr);gap:6px}.tiles li{padding:.4rem .5rem}th,td{padding:.3rem .4rem}th button::after{content:none}body{background:#fff;font-size:10.5pt}nav,.js .controls,.skip,.copy{display:none}
 .many details.card{content-visibility:visible}details.card{break-inside:avoid-page}section{margin-top:20px}tr,figure,.tiles li{break-inside:avoid}.scroll{overflow:visible;border:0}a{color:inherit}}
 `;
