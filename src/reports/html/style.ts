@@ -117,7 +117,7 @@ dd ul{margin:0;padding:0;list-style:none}
 .two>*{min-width:0}
 .two p{margin:.6em 0 .3em}
 footer{padding-top:36px;padding-bottom:48px;font-size:.88rem;color:var(--dim)}
-@media (max-width:1020px),print{#findings td:nth-child(n+5){white-space:normal}#findings td:nth-child(2){min-width:15em}}
+@media (max-width:1020px),print{#findings td:is(:nth-child(5),:nth-child(6)){white-space:normal}#findings td:nth-child(2){min-width:15em}}
 @media (max-width:760px){#findings td:nth-child(2){min-width:0}td:has(>.pill){width:1%}td .pill{white-space:normal;overflow-wrap:normal;border-radius:.5em}.w,#findings :is(th,td):nth-child(n+4){display:none}header,main,footer{padding-left:16px;padding-right:16px}header{padding-top:24px}
 th,td{padding:.45rem .5rem}dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.5rem}
 .row{grid-template-columns:6.3em 1fr 3.6em;gap:.4em}.hosts .row{grid-template-columns:9em 1fr 2.2em}
