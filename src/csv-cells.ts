@@ -18,8 +18,8 @@ const MAX_CELL_CHARACTERS = 32_000;
 
 /** First characters that make a spreadsheet take a cell for a formula, their full-width forms included. */
 const FORMULA_START = /^[\s]*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/;
-/** The same behind what a spreadsheet of another country takes for the separator of cells. */
-const FORMULA_AFTER_SEPARATOR = /([;\t\n]\s*)([=+\-@\uff1d\uff0b\uff0d\uff20])/g;
+/** The same behind what a spreadsheet of another country takes for the separator of cells, and behind quotes it takes for an empty cell's. */
+const FORMULA_AFTER_SEPARATOR = /([;\t\n][\s"]*)([=+\-@\uff1d\uff0b\uff0d\uff20])/g;
 
 /** One quoted cell; a text that a spreadsheet would run as a formula gets an apostrophe in front, so that it is shown instead. */
 export function csvCell(value: string | number | undefined): string {

@@ -49,15 +49,7 @@ export function* csvPieces(report: Report): Generator<string> {
 }
 
 function rowOf(file: ReportedFile): string {
-  return `${COLUMNS.map(([, cell]) => reportCell(cell(file))).join(',')}\r\n`;
-}
-
-/** A formula behind a separator of another country and quotes, which that country's spreadsheet takes for those of an empty cell. */
-const FORMULA_IN_QUOTES = /([;\n]\s*"[\s"]*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])/g;
-
-/** A cell that starts no formula, whichever character a spreadsheet takes for the separator. */
-export function reportCell(value: string | number | undefined): string {
-  return csvCell(typeof value === 'string' ? value.replace(FORMULA_IN_QUOTES, "$1'") : value);
+  return `${COLUMNS.map(([, cell]) => csvCell(cell(file))).join(',')}\r\n`;
 }
 
 function rowOfRest(files: number, noun: string): string[] {

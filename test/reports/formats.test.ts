@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { csvPieces, reportCell } from '../../src/reports/csv.js';
+import { csvCell } from '../../src/csv-cells.js';
+import { csvPieces } from '../../src/reports/csv.js';
 import { jsonPieces } from '../../src/reports/json.js';
 import { markdownCode, renderMarkdown } from '../../src/reports/markdown.js';
 import type { Report } from '../../src/reports/report.js';
@@ -80,14 +81,14 @@ describe('CSV', () => {
   });
 
   test.each(HOSTILE)('gives a spreadsheet no formula and no control character for %j', (text) => {
-    const [[cell = ''] = []] = parseCsv(reportCell(text));
+    const [[cell = ''] = []] = parseCsv(csvCell(text));
     expect(cell).not.toMatch(/^\s*[=+\-@＝]/);
     expect(cell).not.toMatch(/[;\t\n][\s"]*[=+\-@＝]/);
     expect(cell.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Cf}]/u);
   });
 
   test('leaves harmless text as it is', () => {
-    expect(reportCell('C:\\a "b", c')).toBe('"C:\\a ""b"", c"');
+    expect(csvCell('C:\\a "b", c')).toBe('"C:\\a ""b"", c"');
   });
 });
 
