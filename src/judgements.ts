@@ -4,6 +4,7 @@ import { algorithmOf, type FileHashes, isPlaceholder, type LookupKey } from './h
 import type { KnownFiles } from './known-good/index.js';
 import { isFresh, type Lifetimes, type Lookup } from './lookup.js';
 import {
+  isReason,
   judge,
   type Reason,
   type Thresholds,
@@ -75,21 +76,6 @@ export class Judgement {
   sayMember(member: string): void {
     this.#said = member;
   }
-}
-
-const REASONS: ReadonlySet<string> = new Set<Reason>([
-  'placeholder',
-  'offline',
-  'quota',
-  'limit',
-  'known_good',
-  'error',
-  'interrupted',
-  'waiting',
-]);
-
-function isReason(text: string): text is Reason {
-  return REASONS.has(text);
 }
 
 /**

@@ -5,17 +5,27 @@ import type { EngineCounts, Lookup } from './lookup.js';
 export type VerdictName = 'malicious' | 'suspicious' | 'undetected' | 'unknown' | 'unchecked';
 
 /** Why a verdict is `unchecked`, or `unknown` although VirusTotal knows the file (`pending`). */
-export type Reason =
-  | 'no_hash'
-  | 'placeholder'
-  | 'offline'
-  | 'quota'
-  | 'limit'
-  | 'known_good'
-  | 'error'
-  | 'interrupted'
-  | 'waiting'
-  | 'pending';
+export const REASONS = [
+  'no_hash',
+  'placeholder',
+  'offline',
+  'quota',
+  'limit',
+  'known_good',
+  'error',
+  'interrupted',
+  'waiting',
+  'pending',
+] as const;
+
+export type Reason = (typeof REASONS)[number];
+
+const REASON_NAMES: ReadonlySet<unknown> = new Set(REASONS);
+
+/** Whether something read is one of the reasons. */
+export function isReason(value: unknown): value is Reason {
+  return REASON_NAMES.has(value);
+}
 
 /** From how many detections on a file is what. */
 export interface Thresholds {

@@ -1,20 +1,6 @@
 import { type FileHashes, isLookupAlgorithm, LOOKUP_ALGORITHMS, parseDigest } from '../hash.js';
-import { fileLink, type Reason, type VerdictName } from '../verdict.js';
+import { fileLink, isReason, type VerdictName } from '../verdict.js';
 import { type FileVerdict, VERDICTS_WORST_FIRST } from './report.js';
-
-/** `reason` as it may stand in a member; what is none of these is not shown. */
-const REASONS: ReadonlySet<string> = new Set<Reason>([
-  'no_hash',
-  'placeholder',
-  'offline',
-  'quota',
-  'limit',
-  'known_good',
-  'error',
-  'interrupted',
-  'waiting',
-  'pending',
-]);
 
 /** Longest label, flag or list name that is kept; VirusTotal's own are far shorter. */
 const MAX_TEXT = 200;
@@ -40,7 +26,8 @@ export function parseVirustotalMember(member: unknown): FileVerdict | undefined 
   if (counts === undefined) return undefined;
   const lookupKey = readLookupKey(member['lookup_key'], hashes);
   if (member['lookup_key'] !== undefined && lookupKey === undefined) return undefined;
-  const reason = readReason(member['reason']);
+  // What is none of ours is not shown.
+  const reason = isReason(member['reason']) ? member['reason'] : undefined;
   const knownGood = isObject(member['known_good']) ? readText(member['known_good']['source']) : undefined;
   const label = readText(member['label']);
   const firstSubmission = readDate(member['first_submission']);
@@ -91,14 +78,6 @@ function isObject(json: unknown): json is JsonObject {
 
 function isCount(json: unknown): json is number {
   return typeof json === 'number' && Number.isInteger(json) && json >= 0 && json < 10_000;
-}
-
-function readReason(json: unknown): Reason | undefined {
-  return isReason(json) ? json : undefined;
-}
-
-function isReason(json: unknown): json is Reason {
-  return typeof json === 'string' && REASONS.has(json);
 }
 
 function readText(json: unknown): string | undefined {

@@ -1,6 +1,7 @@
-import { type FileHandle, mkdir, open, rename, unlink } from 'node:fs/promises';
+import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { messageOf, StorageError, systemCodeOf } from '../errors.js';
+import { makeFolder } from '../storage/json-file.js';
 import { temporaryPath as temporaryPathOf, tidyBeside } from '../storage/temporary.js';
 
 /** A file that appears whole under its name or not at all. */
@@ -18,6 +19,8 @@ export interface OutputFile {
 
 /** Only the owner may read what a log told and VirusTotal said. */
 const OUTPUT_MODE = 0o600;
+/** Folders of results are as the user's others: their umask says who may look into them. */
+const FOLDER_MODE = 0o777;
 
 /**
  * Opens `path` for writing through a temporary file beside it, made at the first write; what killed runs left there goes then. `isToBeReplaced` is asked when that is complete
@@ -44,7 +47,7 @@ export function outputFile(path: string, isToBeReplaced?: (temporaryPath: string
     write: (bytes) =>
       explained(async () => {
         if (file === undefined) {
-          await makeFolders(dirname(path));
+          await makeFolder(dirname(path), FOLDER_MODE);
           await tidyBeside(path);
           file = await open(temporaryPath, 'wx', OUTPUT_MODE);
           hasTemporary = true;
@@ -72,19 +75,6 @@ export function outputFile(path: string, isToBeReplaced?: (temporaryPath: string
         hasTemporary = false;
       }),
   };
-}
-
-/** By hand, since Node's own way never ends where a folder above takes none, as in /proc. */
-async function makeFolders(path: string): Promise<void> {
-  try {
-    await mkdir(path);
-  } catch (error) {
-    const code = systemCodeOf(error);
-    if (code === 'EEXIST') return;
-    if (code !== 'ENOENT' || dirname(path) === path) throw error;
-    await makeFolders(dirname(path));
-    await mkdir(path);
-  }
 }
 
 async function removeIfThere(path: string): Promise<void> {

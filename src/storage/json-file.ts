@@ -90,23 +90,23 @@ export function setAsidePath(path: string): string {
   return `${path}.corrupt-${time}-${randomUUID().slice(0, 8)}`;
 }
 
-/** Makes a folder and what is missing above it, for this user only, and durable. Throws the system's error. */
-export async function makeFolder(path: string): Promise<void> {
+/** Makes a folder and what is missing above it, durable and, unless `mode` says otherwise, for this user only. Throws the system's error. */
+export async function makeFolder(path: string, mode = 0o700): Promise<void> {
   const folder = resolve(path);
-  if (await makeOne(folder)) await syncFolder(dirname(folder));
+  if (await makeOne(folder, mode)) await syncFolder(dirname(folder));
 }
 
 /** By hand, since Node's own way never ends where a folder above takes none, as in /proc. False if it is there already. */
-async function makeOne(folder: string, isAboveThere = false): Promise<boolean> {
+async function makeOne(folder: string, mode: number, isAboveThere = false): Promise<boolean> {
   try {
-    await mkdir(folder, { mode: 0o700 });
+    await mkdir(folder, { mode });
     return true;
   } catch (error) {
     const code = systemCodeOf(error);
     if (code === 'EEXIST' && (await stat(folder)).isDirectory()) return false;
     if (code !== 'ENOENT' || isAboveThere || dirname(folder) === folder) throw error;
-    await makeFolder(dirname(folder));
-    return makeOne(folder, true);
+    await makeFolder(dirname(folder), mode);
+    return makeOne(folder, mode, true);
   }
 }
 
