@@ -7,7 +7,6 @@ import type { ChangeLog } from './changes.js';
 import type { Clock } from './clock.js';
 import type { Config, LimitWindow, RequestLimits } from './config.js';
 import { type EnrichmentError, messageOf, StorageError, systemCodeOf, UsageError } from './errors.js';
-import type { FileEvidence } from './evidence.js';
 import type { KnownFiles } from './known-good/index.js';
 import { isFresh } from './lookup.js';
 import type { LogStates } from './pipeline/log-states.js';
@@ -79,7 +78,7 @@ export async function openVerdictWatch(
   },
 ): Promise<VerdictWatch> {
   const { sightings, clock, onReport, onLost } = options;
-  const [{ openAlertOutbox }, { openChangeLog }, { mergeEvidence }] = await Promise.all([
+  const [{ openAlertOutbox }, { openChangeLog }, { emptyEvidence, mergeEvidence }] = await Promise.all([
     import('./alerts.js'),
     import('./changes.js'),
     import('./evidence.js'),
@@ -91,14 +90,13 @@ export async function openVerdictWatch(
     folder,
     thresholds: config.thresholds,
     sightingsOf: async (digests) => {
-      let seen: FileEvidence | undefined;
+      // Into evidence of its own: what the store gives is one digest's alone, and may be its own memory.
+      const seen = emptyEvidence();
+      let isSeen = false;
       for await (const files of sightings.read(digests)) {
-        for (const evidence of files.values()) {
-          if (seen === undefined) seen = evidence;
-          else mergeEvidence(seen, evidence);
-        }
+        for (const evidence of files.values()) isSeen = mergeEvidence(seen, evidence) || isSeen;
       }
-      return seen;
+      return isSeen ? seen : undefined;
     },
     watcher: {
       // A hash that somebody only asked about is no news to him; what cannot be known may be news.

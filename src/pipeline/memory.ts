@@ -49,12 +49,15 @@ export class Memory {
     const wanted = new Set(hashes);
     const found = new Set<string>();
     for await (const stored of this.#store.read(wanted)) {
+      const all = new Map(stored);
       for (const [hash, evidence] of stored) {
         const gathered = this.#gathered.get(hash);
-        if (gathered !== undefined) mergeEvidence(evidence, gathered);
         found.add(hash);
+        if (gathered === undefined) continue;
+        mergeEvidence(gathered, evidence);
+        all.set(hash, gathered);
       }
-      yield stored;
+      yield all;
     }
     yield new Map([...this.#gathered].filter(([hash]) => wanted.has(hash) && !found.has(hash)));
   }

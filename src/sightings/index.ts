@@ -14,7 +14,7 @@ import { Batches } from './batches.js';
 export interface SightingStore {
   /** What is remembered of a file under this digest. */
   get(hash: string): Promise<FileEvidence | undefined>;
-  /** The same for many, in parts of up to some thousands; digests without sightings are absent. */
+  /** The same for many, in parts of up to some thousands; digests without sightings are absent. What is given is not to be changed. */
   read(hashes: Iterable<string>): AsyncIterable<ReadonlyMap<string, FileEvidence>>;
   /** All files with sightings, some thousands at a time, in the order of their digests' first digits. */
   files(): AsyncIterable<ReadonlyMap<string, FileEvidence>>;
