@@ -18,12 +18,12 @@ import { runReport } from '../../src/commands/report.js';
 import { VERDICT_COLUMNS } from '../../src/csv-cells.js';
 import { buildNight } from '../../src/demo/night.js';
 import { evtxLog } from '../../src/demo/night-logs.js';
-import { fileReport, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
+import { type StandIn, startStandIn } from '../../src/demo/stand-in.js';
 import { type FakeClock, selfMovingClock } from '../fakes/clock.js';
-import { type FakeShell, fakeShell } from '../fakes/shell.js';
+import { askingShell, KEY, knownFiles } from '../fakes/night.js';
+import type { FakeShell } from '../fakes/shell.js';
 import { zipArchive } from '../sources/containers/archives.js';
 
-const KEY = `${'c0ffee'.repeat(10)}abcd`;
 const night = buildNight();
 const creations = night.events.filter(({ eventId }) => eventId === 1);
 const ADDED = VERDICT_COLUMNS.join(',');
@@ -80,10 +80,7 @@ function parseRows(text: string, delimiter = ','): string[][] {
 
 const read = (name: string): string => readFileSync(join(logs, name), 'utf8');
 
-function shell(options: { stdin?: string } = {}): FakeShell {
-  const env = { VT_API_KEY: KEY, VT_BASE_URL: standIn.baseUrl, CACHE_URL: join(root, 'cache') };
-  return fakeShell({ ...env, VT_REQUESTS_PER_MINUTE: '1000' }, { clock, ...options });
-}
+const shell = (options: { stdin?: string } = {}): FakeShell => askingShell({ standIn, root, clock }, {}, options);
 
 async function run(options = {}, paths = [logs]): Promise<{ status: number; said: string }> {
   const running = shell();
@@ -99,11 +96,7 @@ beforeEach(async () => {
   standIn = await startStandIn({
     key: KEY,
     clock,
-    files: night.files
-      .filter(({ isKnown }) => isKnown)
-      .map(({ sha1, sha256, md5, detections, engines }) =>
-        fileReport({ hashes: { sha1, sha256, md5 }, detections, engines }),
-      ),
+    files: knownFiles(night),
   });
 });
 afterEach(async () => {

@@ -6,12 +6,12 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runEnrich } from '../../src/commands/enrich.js';
 import { nxlogLine, winlogbeatLine } from '../../src/demo/json-logs.js';
 import { buildNight, type Night } from '../../src/demo/night.js';
-import { fileReport, type StandIn, type StandInOptions, startStandIn } from '../../src/demo/stand-in.js';
+import { type StandIn, type StandInOptions, startStandIn } from '../../src/demo/stand-in.js';
 import type { Summary } from '../../src/summary.js';
 import { type FakeClock, selfMovingClock } from '../fakes/clock.js';
-import { type FakeShell, fakeShell } from '../fakes/shell.js';
+import { askingShell, KEY, knownFiles } from '../fakes/night.js';
+import type { FakeShell } from '../fakes/shell.js';
 
-const KEY = `${'c0ffee'.repeat(10)}abcd`;
 const night: Night = buildNight();
 const nightHashes = new Set(night.files.map(({ sha1 }) => sha1));
 
@@ -27,27 +27,13 @@ async function start(options: StandInOptions = {}): Promise<void> {
   standIn = await startStandIn({
     key: KEY,
     clock,
-    files: night.files
-      .filter(({ isKnown }) => isKnown)
-      .map(({ sha1, sha256, md5, detections, engines }) =>
-        fileReport({ hashes: { sha1, sha256, md5 }, detections, engines }),
-      ),
+    files: knownFiles(night),
     ...options,
   });
 }
 
-function shell(env: Readonly<Record<string, string>> = {}, options: { stdin?: string } = {}): FakeShell {
-  return fakeShell(
-    {
-      VT_API_KEY: KEY,
-      VT_BASE_URL: standIn.baseUrl,
-      CACHE_URL: join(root, 'cache'),
-      VT_REQUESTS_PER_MINUTE: '1000',
-      ...env,
-    },
-    { clock, ...options },
-  );
-}
+const shell = (env: Readonly<Record<string, string>> = {}, options: { stdin?: string } = {}): FakeShell =>
+  askingShell({ standIn, root, clock }, env, options);
 
 async function summaryOf(
   paths: readonly string[],

@@ -9,11 +9,11 @@ import { runQuota } from '../../src/commands/quota.js';
 import { runRecheck } from '../../src/commands/recheck.js';
 import { nxlogLine } from '../../src/demo/json-logs.js';
 import { buildNight } from '../../src/demo/night.js';
-import { fileReport, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
+import { type StandIn, startStandIn } from '../../src/demo/stand-in.js';
 import { type FakeClock, selfMovingClock } from '../fakes/clock.js';
-import { type FakeShell, fakeShell } from '../fakes/shell.js';
+import { askingShell, KEY, knownFiles } from '../fakes/night.js';
+import type { FakeShell } from '../fakes/shell.js';
 
-const KEY = `${'c0ffee'.repeat(10)}abcd`;
 const DAY_MS = 86_400_000;
 const night = buildNight();
 const [turncoat = ''] = night.files
@@ -24,25 +24,7 @@ let root: string;
 let clock: FakeClock;
 let standIn: StandIn;
 
-const judged = (detections: Readonly<Record<string, number>> = {}) =>
-  night.files
-    .filter(({ isKnown }) => isKnown)
-    .map(({ sha1, sha256, md5, engines, ...file }) =>
-      fileReport({ hashes: { sha1, sha256, md5 }, detections: detections[sha1] ?? file.detections, engines }),
-    );
-
-function shell(env: Readonly<Record<string, string>> = {}): FakeShell {
-  return fakeShell(
-    {
-      VT_API_KEY: KEY,
-      VT_BASE_URL: standIn.baseUrl,
-      CACHE_URL: join(root, 'cache'),
-      VT_REQUESTS_PER_MINUTE: '1000',
-      ...env,
-    },
-    { clock },
-  );
-}
+const shell = (env: Readonly<Record<string, string>> = {}): FakeShell => askingShell({ standIn, root, clock }, env);
 
 async function enriched(options = {}) {
   const running = shell();
@@ -74,7 +56,7 @@ beforeEach(async () => {
   mkdirSync(join(root, 'logs'));
   writeFileSync(join(root, 'logs', 'night.jsonl'), night.events.map(nxlogLine).join(''));
   clock = selfMovingClock('2026-03-04T07:00:00Z');
-  standIn = await startStandIn({ key: KEY, clock, files: judged() });
+  standIn = await startStandIn({ key: KEY, clock, files: knownFiles(night) });
 });
 afterEach(async () => {
   await standIn.close();
@@ -103,7 +85,7 @@ describe('a part of the cache folder that a run can do without', () => {
   it('is the history of changes: they are told and written into records all the same', async () => {
     await enriched();
     clock.advance(40 * DAY_MS);
-    standIn.learn(judged({ [turncoat]: 23 }));
+    standIn.learn(knownFiles(night, { [turncoat]: 23 }));
     block('HOST/changes.json');
     const running = shell();
     expect(await runRecheck(running, { json: true })).toBe(3);

@@ -25,9 +25,9 @@ import { temporaryPath } from '../../src/storage/temporary.js';
 import type { Summary } from '../../src/summary.js';
 import { abandonedPath } from '../fakes/abandoned.js';
 import { type FakeClock, selfMovingClock } from '../fakes/clock.js';
-import { type FakeShell, fakeShell } from '../fakes/shell.js';
+import { askingShell, KEY } from '../fakes/night.js';
+import type { FakeShell } from '../fakes/shell.js';
 
-const KEY = `${'c0ffee'.repeat(10)}abcd`;
 const night = buildNight();
 const fileNamed = (name: string): NightFile => {
   const file = night.files.find(
@@ -58,18 +58,7 @@ async function start(options: StandInOptions = {}): Promise<void> {
   });
 }
 
-function shell(env: Readonly<Record<string, string>> = {}): FakeShell {
-  return fakeShell(
-    {
-      VT_API_KEY: KEY,
-      VT_BASE_URL: standIn.baseUrl,
-      CACHE_URL: join(root, 'cache'),
-      VT_REQUESTS_PER_MINUTE: '1000',
-      ...env,
-    },
-    { clock },
-  );
-}
+const shell = (env: Readonly<Record<string, string>> = {}): FakeShell => askingShell({ standIn, root, clock }, env);
 
 async function oneNight(
   env = {},

@@ -9,12 +9,12 @@ import { runEnrich } from '../../src/commands/enrich.js';
 import { runRecheck } from '../../src/commands/recheck.js';
 import { nxlogLine } from '../../src/demo/json-logs.js';
 import { buildNight, type Night } from '../../src/demo/night.js';
-import { fileReport, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
+import { type StandIn, startStandIn } from '../../src/demo/stand-in.js';
 import { readRuns } from '../../src/runs.js';
 import { type FakeClock, selfMovingClock } from '../fakes/clock.js';
-import { type FakeShell, fakeShell } from '../fakes/shell.js';
+import { askingShell, KEY, knownFiles } from '../fakes/night.js';
+import type { FakeShell } from '../fakes/shell.js';
 
-const KEY = `${'c0ffee'.repeat(10)}abcd`;
 const DAY_MS = 86_400_000;
 const night: Night = buildNight();
 
@@ -28,28 +28,7 @@ let standIn: StandIn;
 let hook: Server;
 let posted: { text: string; hash: string }[];
 
-/** What VirusTotal says of the night's files; of those that are named, something else. */
-function judged(detections: Readonly<Record<string, number>> = {}): ReturnType<typeof fileReport>[] {
-  return night.files
-    .filter(({ isKnown }) => isKnown)
-    .map((file) => {
-      const { sha1, sha256, md5, engines } = file;
-      return fileReport({ hashes: { sha1, sha256, md5 }, detections: detections[sha1] ?? file.detections, engines });
-    });
-}
-
-function shell(env: Readonly<Record<string, string>> = {}): FakeShell {
-  return fakeShell(
-    {
-      VT_API_KEY: KEY,
-      VT_BASE_URL: standIn.baseUrl,
-      CACHE_URL: join(root, 'cache'),
-      VT_REQUESTS_PER_MINUTE: '1000',
-      ...env,
-    },
-    { clock },
-  );
-}
+const shell = (env: Readonly<Record<string, string>> = {}): FakeShell => askingShell({ standIn, root, clock }, env);
 
 async function enriched(name: string, env = {}, options = {}) {
   const running = shell(env);
@@ -88,7 +67,7 @@ beforeEach(async () => {
     });
   });
   await new Promise<void>((resolve) => hook.listen(0, '127.0.0.1', resolve));
-  standIn = await startStandIn({ key: KEY, clock, files: judged() });
+  standIn = await startStandIn({ key: KEY, clock, files: knownFiles(night) });
 });
 afterEach(async () => {
   await standIn.close();
@@ -110,7 +89,7 @@ describe('recheck', () => {
     expect(membersOf('night.jsonl.enriched.jsonl')[0]).toMatchObject({ verdict: 'undetected', detections: 0 });
     const contextBefore = contextRecords();
     clock.advance(40 * DAY_MS);
-    standIn.learn(judged({ [turncoat]: 23 }));
+    standIn.learn(knownFiles(night, { [turncoat]: 23 }));
 
     const { status, due, answered, changes, refreshed_files: refreshed } = await rechecked({}, { failOn: 'malicious' });
 
@@ -136,7 +115,7 @@ describe('recheck', () => {
   it('tells people what was, what is, and where it ran', async () => {
     await enriched('logs');
     clock.advance(40 * DAY_MS);
-    standIn.learn(judged({ [turncoat]: 23 }));
+    standIn.learn(knownFiles(night, { [turncoat]: 23 }));
     const running = shell();
     expect(await runRecheck(running, {})).toBe(0);
     expect(running.said()).toMatch(/malicious {2}.*\n {11}was 0\/\d+ on 2026-03-04, 23\/\d+ now; ran on \d+ hosts?, /);
@@ -146,7 +125,7 @@ describe('recheck', () => {
   it('leaves the log alone that it had no need to read, and the next night has nothing to do', async () => {
     await enriched('logs');
     clock.advance(40 * DAY_MS);
-    standIn.learn(judged({ [turncoat]: 23 }));
+    standIn.learn(knownFiles(night, { [turncoat]: 23 }));
     await rechecked();
     const before = readFileSync(join(root, 'logs', 'night.jsonl.enriched.jsonl'), 'utf8');
     const again = await enriched('logs');
@@ -162,7 +141,7 @@ describe('recheck', () => {
     await enriched('logs', {}, { out: join(root, 'out') });
     rmSync(join(root, 'logs'), { recursive: true });
     clock.advance(40 * DAY_MS);
-    standIn.learn(judged({ [turncoat]: 23 }));
+    standIn.learn(knownFiles(night, { [turncoat]: 23 }));
     await rechecked();
     expect(membersOf('night.jsonl.enriched.jsonl', turncoat, 'out')[0]).toMatchObject({ verdict: 'malicious' });
   });
@@ -198,7 +177,7 @@ describe('recheck', () => {
     posted = [];
     for (const detections of [1, 0, 1, 1]) {
       clock.advance(40 * DAY_MS);
-      standIn.learn(judged({ [turncoat]: detections }));
+      standIn.learn(knownFiles(night, { [turncoat]: detections }));
       expect((await rechecked({ ALERT_URL: alertUrl() })).changes).toEqual([]);
     }
     clock.advance(40 * DAY_MS);
@@ -256,7 +235,7 @@ describe('the end of a night', () => {
     await enriched('logs');
     clock.advance(40 * DAY_MS);
     secondNight();
-    standIn.learn(judged({ [turncoat]: 23 }));
+    standIn.learn(knownFiles(night, { [turncoat]: 23 }));
     const asked = standIn.requests.length;
     const { hashes, changes, recheck, status } = await enriched('second', {}, { failOn: 'malicious' });
     expect(hashes).toMatchObject({ distinct: 1, asked: 1 });
@@ -284,7 +263,7 @@ describe('the end of a night', () => {
     await enriched('logs');
     clock.advance(40 * DAY_MS);
     secondNight();
-    standIn.learn(judged({ [other]: 40 }));
+    standIn.learn(knownFiles(night, { [other]: 40 }));
     await enriched('second', {}, { recheck: false });
     expect(membersOf('night.jsonl.enriched.jsonl', other)[0]).toMatchObject({ verdict: 'malicious' });
   });
@@ -312,7 +291,7 @@ describe('alerts', () => {
     expect(posted.map(({ hash }) => hash).sort()).toEqual(malicious.sort());
 
     clock.advance(40 * DAY_MS);
-    standIn.learn(judged({ [turncoat]: 23 }));
+    standIn.learn(knownFiles(night, { [turncoat]: 23 }));
     expect((await rechecked(env)).alerts).toEqual({ delivered: 1, waiting: 0 });
     expect(posted.at(-1)).toMatchObject({ hash: turncoat, text: expect.stringContaining('it was 0/') });
 
