@@ -172,7 +172,9 @@ class FileReceiver implements RecordReceiver {
   async finish(): Promise<void> {
     await this.#judgeAndWrite();
     if (this.#out.length > 0) await this.#flush();
-    await this.#output.commit();
+    // Committed without a write, an output takes an earlier file away; a dry run leaves everything as it is.
+    if (this.#setup.isDryRun) await this.#output.abandon();
+    else await this.#output.commit();
   }
 
   onEvent(record: RecordView): void {

@@ -222,6 +222,25 @@ describe('what is asked', () => {
     expect(readdirSync(root)).toEqual(['logs']);
   });
 
+  it('is told by a dry run after a night, which leaves every file as it was', async () => {
+    await start();
+    await oneNight();
+    const files = (): Map<string, string> =>
+      new Map(
+        readdirSync(root, { recursive: true, withFileTypes: true })
+          .filter((file) => file.isFile())
+          .map(({ parentPath, name }) => join(parentPath, name))
+          // The quota is read under a lock, whose tickets count on.
+          .filter((path) => !path.includes('/locks/'))
+          .map((path) => [path, readFileSync(path, 'latin1')]),
+      );
+    const before = files();
+    expect([...before.keys()].filter((path) => path.endsWith('.enriched.jsonl'))).not.toEqual([]);
+    await oneNight({}, { dryRun: true });
+    await oneNight({}, { dryRun: true, force: true, records: 'ecs' });
+    expect(files()).toEqual(before);
+  });
+
   it('waits in the queue, in the same order, until it is asked', async () => {
     await start();
     await oneNight({}, { maxLookups: 2 });
