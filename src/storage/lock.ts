@@ -78,12 +78,11 @@ export function withLock<T>(folder: string, name: string, work: () => Promise<T>
 
 async function acquire(lockFolder: string): Promise<string> {
   try {
-    await makeFolder(lockFolder);
     let waitedFor = 0;
     let waitingSince = performance.now();
     let pauseMs = SHORTEST_PAUSE_MS;
     for (;;) {
-      const highest = Math.max(0, ...ticketsAmong(await readdir(lockFolder)));
+      const highest = Math.max(0, ...ticketsAmong(await namesIn(lockFolder)));
       const holding = highest === 0 ? 'nobody' : await holderOf(join(lockFolder, ticketName(highest)));
       if (holding === 'nobody') {
         const ticketPath = await takeTicket(lockFolder, highest + 1);
@@ -105,6 +104,17 @@ async function acquire(lockFolder: string): Promise<string> {
     }
   } catch (error) {
     throw storageError('lock', lockFolder, error);
+  }
+}
+
+/** The names in a lock's folder, which is made where it is missing: asking first would cost each question to VirusTotal as much again. */
+async function namesIn(lockFolder: string): Promise<readonly string[]> {
+  try {
+    return await readdir(lockFolder);
+  } catch (error) {
+    if (systemCodeOf(error) !== 'ENOENT') throw error;
+    await makeFolder(lockFolder);
+    return [];
   }
 }
 

@@ -45,10 +45,14 @@ export function isOfThisHost(identity: ProcessIdentity): boolean {
   return identity.host === thisProcess().host;
 }
 
+let mark: string | undefined;
+
 /** The identity of the running process for names of files: the process id, then a print of the host and one of the start. */
 export function processMark(): string {
   const { pid, startedAt, host } = thisProcess();
-  return `${pid}-${printOf(host)}-${printOf(startedAt)}`;
+  // Worked out once: each lock that is taken has a name with it.
+  mark ??= `${pid}-${printOf(host)}-${printOf(startedAt)}`;
+  return mark;
 }
 
 /** Whether the process that made this mark still runs; undefined where that cannot be known from here, as of another host's. */
