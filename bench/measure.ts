@@ -90,10 +90,12 @@ async function costOf({ command, env, runs = 1, forgets }: Job): Promise<Cost> {
   }
 }
 
-/** Runs a command to its end, its output thrown away. Rejects where it fails. */
+/** Runs a command to its end, its output read and dropped. Rejects where it fails. */
 function run([program = '', ...options]: readonly string[], env: NodeJS.ProcessEnv): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, options, { env, stdio: ['ignore', 'ignore', 'pipe'] });
+    // Into a pipe: grep stops at its first match where its output is thrown away.
+    const child = spawn(program, options, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    child.stdout.resume();
     let said = '';
     child.stderr.on('data', (text) => {
       if (said.length < 2_000) said += String(text);

@@ -21,12 +21,12 @@ export function markdownOf({ title, columns, rows, notes }: Table): string {
 export async function writeTables(path: string, tables: readonly Table[]): Promise<void> {
   const [head = '', ...sections] = (await readFile(path, 'utf8')).split(/^(?=## )/m);
   for (const table of tables) {
-    const section = `${markdownOf(table).trimEnd()}\n\n`;
+    const section = markdownOf(table);
     const index = sections.findIndex((each) => each.startsWith(`## ${table.title}\n`));
     if (index < 0) sections.push(section);
     else sections[index] = section;
   }
-  await writeFile(path, `${[head, ...sections].join('').trimEnd()}\n`);
+  await writeFile(path, `${[head, ...sections].map((part) => part.trimEnd()).join('\n\n')}\n`);
 }
 
 /** Machine and date, for the notes of a table. */
