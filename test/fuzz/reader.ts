@@ -27,6 +27,8 @@ export interface MutantReading {
 /** Bytes per second below which a mutant counts as slow, and what every mutant may take whatever its size. */
 const MIN_BYTES_PER_SECOND = 400_000;
 const MIN_MS = 3000;
+/** A packed log may hold a thousand lines of rubbish for each of its own bytes; each is told, and none may take long. */
+const MS_PER_REJECT = 0.025;
 
 const LIMITS = { ...DEFAULT_LIMITS, maxInflatedBytes: 64 * 1024 * 1024 };
 
@@ -57,9 +59,10 @@ async function readMutant(seed: number, logs: readonly SoundLog[]): Promise<Muta
   const { user, system } = process.cpuUsage(startedAt);
   const ms = (user + system) / 1000;
   violation ??= receiver.violation;
-  if (ms > MIN_MS + (inflated / MIN_BYTES_PER_SECOND) * 1000)
-    violation ??= `${Math.round(ms)} ms for ${inflated} bytes`;
   const { records, rejects } = receiver;
+  if (ms > MIN_MS + (inflated / MIN_BYTES_PER_SECOND) * 1000 + rejects * MS_PER_REJECT) {
+    violation ??= `${Math.round(ms)} ms for ${inflated} bytes and ${rejects} rejects`;
+  }
   const told = { seed, name, byteCount: bytes.length, ms, records, rejects, end };
   return violation === undefined ? told : { ...told, violation };
 }
