@@ -41,6 +41,11 @@ export class DistinctCount {
     return Math.max(MAX_EXACT + 1, Math.round(count));
   }
 
+  /** Digests of all names as `digestOf` makes them, ascending, as long as the count is exact; not to be changed. */
+  get digests(): readonly number[] | undefined {
+    return this.#digests;
+  }
+
   /** Counts a name; true if that changed anything. */
   add(name: string): boolean {
     return this.#addDigest(digestOf(name));
@@ -138,7 +143,7 @@ export class DistinctCount {
 }
 
 /** 53 well mixed bits of a name. Two lanes of multiply and xor, then MurmurHash3's finalizer; no secret, no guarantee against forgers. */
-function digestOf(name: string): number {
+export function digestOf(name: string): number {
   let first = 0xdeadbeef;
   let second = 0x41c6ce57;
   for (let index = 0; index < name.length; index++) {
@@ -155,4 +160,73 @@ function finish(lane: number): number {
   let mixed = Math.imul(lane ^ (lane >>> 16), 0x85ebca6b);
   mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
   return mixed ^ (mixed >>> 16);
+}
+
+/** One digest of two, in this order. */
+export function mixDigests(first: number, second: number): number {
+  const low = finish((first >>> 0) ^ Math.imul(second >>> 0, 0x9e3779b1));
+  const high = finish(Math.floor(first / 2 ** 32) ^ Math.floor(second / 2 ** 32) ^ low);
+  return (high >>> 11) * 2 ** 32 + (low >>> 0);
+}
+
+const FIRST_CAPACITY = 1024;
+
+/** No rule asks for more. */
+const MAX_TALLY = 255;
+
+/**
+ * How often each digest was added, up to 255: some 18 bytes each, where a Map takes several times that. An open-address table; where a
+ * digest is looked for depends on a number drawn for the table, so that no log can be written to make all digests meet.
+ */
+export class DigestTally {
+  readonly #factor = Math.floor(Math.random() * 2 ** 31) * 2 + 1;
+  #digests = new Float64Array(FIRST_CAPACITY);
+  #counts = new Uint8Array(FIRST_CAPACITY);
+  #size = 0;
+
+  /** Counts a digest once more and returns how often it was added by now. */
+  add(digest: number): number {
+    const slot = this.#slotOf(digest);
+    const count = Math.min(MAX_TALLY, (this.#counts[slot] ?? 0) + 1);
+    this.#set(slot, digest, count);
+    return count;
+  }
+
+  /** Lets a digest count as added at least so often. */
+  raise(digest: number, count: number): void {
+    const slot = this.#slotOf(digest);
+    this.#set(slot, digest, Math.max(this.#counts[slot] ?? 0, Math.min(MAX_TALLY, count)));
+  }
+
+  /** How often a digest was added. */
+  count(digest: number): number {
+    return this.#counts[this.#slotOf(digest)] ?? 0;
+  }
+
+  #set(slot: number, digest: number, count: number): void {
+    const isNew = this.#counts[slot] === 0;
+    this.#digests[slot] = digest;
+    this.#counts[slot] = count;
+    if (isNew && ++this.#size * 4 > this.#counts.length * 3) this.#grow();
+  }
+
+  /** Where a digest stands or, with a count of 0, where there is room for it. */
+  #slotOf(digest: number): number {
+    const mask = this.#counts.length - 1;
+    let slot = finish(Math.imul((digest >>> 0) ^ Math.floor(digest / 2 ** 32), this.#factor)) & mask;
+    while (this.#counts[slot] !== 0 && this.#digests[slot] !== digest) slot = (slot + 1) & mask;
+    return slot;
+  }
+
+  #grow(): void {
+    const [digests, counts] = [this.#digests, this.#counts];
+    this.#digests = new Float64Array(digests.length * 2);
+    this.#counts = new Uint8Array(counts.length * 2);
+    for (let from = 0; from < counts.length; from++) {
+      if (counts[from] === 0) continue;
+      const slot = this.#slotOf(digests[from] ?? 0);
+      this.#digests[slot] = digests[from] ?? 0;
+      this.#counts[slot] = counts[from] ?? 0;
+    }
+  }
 }

@@ -1,5 +1,5 @@
 import { type CommandCue, cuesOf } from './command-line.js';
-import { DistinctCount } from './distinct-count.js';
+import { DigestTally, DistinctCount, digestOf, mixDigests } from './distinct-count.js';
 import type { FileEvidence } from './evidence.js';
 import {
   hasDisguisedExtension,
@@ -28,7 +28,7 @@ import {
 export interface Surroundings {
   /** Hosts with any sighting. */
   readonly hosts: number;
-  /** Hosts that ran any file from the same place, version numbers and user names left aside. */
+  /** Hosts that ran any file from the same place, version numbers and user names left aside; need not be counted beyond five. */
   readonly hostsAtPlace: number;
   /** Different files that ran under one of this file's paths. */
   readonly filesAtPath: number;
@@ -60,7 +60,6 @@ const STRIKING_WEIGHT = 20;
 /** Everything the rules look at, worked out once per file. */
 interface Traits {
   readonly evidence: FileEvidence;
-  readonly surroundings: Surroundings;
   readonly paths: readonly string[];
   readonly names: readonly string[];
   readonly places: ReadonlySet<Place>;
@@ -87,6 +86,8 @@ interface Rule {
   readonly weight: number;
   readonly text: string;
   readonly applies: (traits: Traits) => boolean;
+  /** What has to be so besides, of the file's hosts and of what all files say together. */
+  readonly among?: (hosts: number, surroundings: Surroundings) => boolean;
 }
 
 const isFree = ({ isProtected }: Traits): boolean => !isProtected;
@@ -104,6 +105,10 @@ const shows =
   (traits: Traits): boolean =>
     !traits.isOfWindows && cues.some((cue) => traits.cues.has(cue));
 
+/** So many hosts at one place make it common, and so many files at one path make it one that is built again and again. */
+const COMMON_HOSTS = 5;
+const REBUILT_FILES = 3;
+
 /** Cues that make even a program of Windows worth a question. */
 const ABUSES: readonly CommandCue[] = ['encoded', 'download', 'remote_script', 'secrets', 'destruction'];
 
@@ -117,23 +122,23 @@ export const RANKING_RULES: readonly Rule[] = [
     name: 'one_host',
     weight: 10,
     text: 'ran on one host only',
-    applies: ({ evidence, surroundings }) => surroundings.hosts >= 5 && evidence.hosts.count === 1,
+    applies: ({ evidence }) => evidence.hosts.count === 1,
+    among: (_hosts, surroundings) => surroundings.hosts >= 5,
   },
   {
     name: 'few_hosts',
     weight: 4,
     text: 'ran on two or three hosts',
-    applies: ({ evidence, surroundings }) =>
-      surroundings.hosts >= 20 && evidence.hosts.count > 1 && evidence.hosts.count <= 3,
+    applies: ({ evidence }) => evidence.hosts.count > 1 && evidence.hosts.count <= 3,
+    among: (_hosts, surroundings) => surroundings.hosts >= 20,
   },
   {
     name: 'widespread',
     weight: -20,
     text: 'ran on a tenth of all hosts or more',
     // A file nobody answers for, all over the fleet in one night, may as well be a worm or an encryptor at work.
-    applies: (traits) =>
-      traits.evidence.hosts.count >= Math.max(5, traits.surroundings.hosts / 10) &&
-      (traits.isProtected || traits.metadata !== 'none' || traits.isAtHome),
+    applies: (traits) => traits.isProtected || traits.metadata !== 'none' || traits.isAtHome,
+    among: (hosts, surroundings) => hosts >= Math.max(5, surroundings.hosts / 10),
   },
   {
     name: 'ran_rarely',
@@ -151,16 +156,15 @@ export const RANKING_RULES: readonly Rule[] = [
     name: 'common_place',
     weight: -10,
     text: 'other versions ran from the same place on five hosts or more',
-    applies: (traits) =>
-      traits.surroundings.hostsAtPlace >= 5 &&
-      traits.evidence.hosts.count < 5 &&
-      !ranFrom('drop', 'downloads', 'temporary')(traits),
+    applies: (traits) => traits.evidence.hosts.count < 5 && !ranFrom('drop', 'downloads', 'temporary')(traits),
+    among: (_hosts, surroundings) => surroundings.hostsAtPlace >= COMMON_HOSTS,
   },
   {
     name: 'rebuilt',
     weight: -12,
     text: 'three or more different files ran under the same path',
-    applies: (traits) => traits.surroundings.filesAtPath >= 3 && !ranFrom('drop', 'downloads', 'temporary')(traits),
+    applies: (traits) => !ranFrom('drop', 'downloads', 'temporary')(traits),
+    among: (_hosts, surroundings) => surroundings.filesAtPath >= REBUILT_FILES,
   },
 
   // Where it ran.
@@ -491,10 +495,28 @@ const MAX_WAITING_POINTS = 14;
 /** Each rule as a reason. Files share them, since a first night ranks a hundred thousand. */
 const REASONS: readonly RankingReason[] = RANKING_RULES.map(({ name, weight, text }) => ({ name, weight, text }));
 
+/** Rules by their places in `RANKING_RULES`. */
+type RuleList = readonly number[];
+
 /** Scores one file. Pure: the same evidence and surroundings give the same score and reasons. */
 export function scoreFile(evidence: FileEvidence, surroundings: Surroundings): Score {
-  const traits = traitsOf(evidence, surroundings);
-  const reasons = REASONS.filter((_reason, index) => RANKING_RULES[index]?.applies(traits));
+  return scoreOf(rulesOf(evidence), evidence.hosts.count, surroundings);
+}
+
+/** The rules that a file's own evidence calls for. */
+function rulesOf(evidence: FileEvidence): RuleList {
+  const traits = traitsOf(evidence);
+  const rules: number[] = [];
+  for (const [place, rule] of RANKING_RULES.entries()) if (rule.applies(traits)) rules.push(place);
+  return rules;
+}
+
+function scoreOf(rules: RuleList, hosts: number, surroundings: Surroundings): Score {
+  const reasons: RankingReason[] = [];
+  for (const place of rules) {
+    const reason = REASONS[place];
+    if (reason !== undefined && (RANKING_RULES[place]?.among?.(hosts, surroundings) ?? true)) reasons.push(reason);
+  }
   const waitingPoints = Math.min(MAX_WAITING_POINTS, Math.floor(Math.max(0, surroundings.daysWaited)));
   if (waitingPoints > 0) reasons.push({ name: 'waited', weight: waitingPoints, text: 'has waited for days' });
   reasons.sort((a, b) => Math.abs(b.weight) - Math.abs(a.weight));
@@ -534,69 +556,74 @@ const PLACES_PER_PATIENT_FILE = 5;
  * quota each file is asked at some time, and a flood of old harmless files still leaves four places of five to the most telling.
  */
 export function rankFiles(files: Iterable<DueFile>, now: Date): RankedFile[] {
-  const due = [...files];
   const ranking = new Ranking(now);
-  for (const { evidence } of due) ranking.add(evidence);
-  for (const file of due) ranking.score(file);
+  for (const file of files) ranking.add(file);
   return ranking.order();
 }
 
-/** A file with what decides on its place. A first night has a hundred thousand, so they share what they can. */
+/** What is kept of a file until all have been added. A first night has a hundred thousand, so they share what they can. */
+interface AddedFile {
+  readonly hash: string;
+  readonly rules: RuleList;
+  readonly hosts: number;
+  /** Digests of its paths, and of these without what differs from user to user and from version to version. */
+  readonly paths: readonly number[];
+  readonly places: readonly number[];
+  readonly waitedMs: number;
+  readonly isKnown: boolean;
+}
+
+/** A file with what decides on its place. */
 interface ScoredFile extends RankedFile {
   readonly waitedMs: number;
   readonly isLast: boolean;
   isPlaced: boolean;
 }
 
-/**
- * What `rankFiles` does, for more evidence than is to be held at a time: `add` the evidence of all files, then `score` each file, then
- * `order` them. Evidence is not kept.
- */
+const NO_DIGESTS: readonly number[] = [];
+
+/** What `rankFiles` does, for more evidence than is to be held at a time: `add` all files, then `order` them. Evidence is not kept. */
 export class Ranking {
   readonly #now: Date;
+  readonly #added: AddedFile[] = [];
   readonly #hosts = new DistinctCount();
-  readonly #hostsAtPlace = new Map<string, DistinctCount>();
-  readonly #filesAtPath = new Map<string, number>();
-  /** Counts that have been read: estimates cost more to read than to keep. */
-  readonly #counts = new Map<DistinctCount, number>();
-  readonly #scored: ScoredFile[] = [];
-  /** Reasons by their names: few sets of rules apply to many files. */
+  readonly #filesAtPath = new DigestTally();
+  readonly #hostsAtPlace = new DigestTally();
+  /** Which host was counted at which place. */
+  readonly #hostAtPlace = new DigestTally();
+  /** Lists of rules and sets of reasons by their members: few of them apply to many files. */
+  readonly #ruleLists = new Map<string, RuleList>();
   readonly #reasons = new Map<string, readonly RankingReason[]>();
 
   constructor(now: Date) {
     this.#now = now;
   }
 
-  /** Takes one file's part in what all files say together. */
-  add(evidence: FileEvidence): void {
-    this.#hosts.merge(evidence.hosts);
-    const paths = evidence.images.map(normalizePath);
-    for (const path of paths) this.#filesAtPath.set(path, (this.#filesAtPath.get(path) ?? 0) + 1);
-    for (const pattern of new Set(paths.map(patternOf))) {
-      const hosts = this.#hostsAtPlace.get(pattern);
-      if (hosts === undefined) this.#hostsAtPlace.set(pattern, evidence.hosts.copy());
-      else hosts.merge(evidence.hosts);
-    }
-  }
-
-  /** Scores one file, once all evidence has been added. */
-  score({ hash, evidence, waitingSince, isKnown }: DueFile): void {
-    const waitedMs = waitingSince === undefined ? 0 : Math.max(0, this.#now.getTime() - waitingSince.getTime());
-    const { score, reasons, isStriking } = scoreFile(evidence, this.#surroundingsOf(evidence, waitedMs / DAY_MS));
-    this.#scored.push({
+  /** Takes a file, and its part in what all files say together. */
+  add({ hash, evidence, waitingSince, isKnown }: DueFile): void {
+    const { hosts } = evidence;
+    this.#hosts.merge(hosts);
+    const normalized = evidence.images.map(normalizePath);
+    const paths = normalized.length === 0 ? NO_DIGESTS : normalized.map(digestOf);
+    const places = normalized.length === 0 ? NO_DIGESTS : distinct(normalized.map(patternOf)).map(digestOf);
+    for (const path of paths) this.#filesAtPath.add(path);
+    for (const place of places) this.#countHosts(place, hosts);
+    this.#added.push({
       hash,
-      score,
-      reasons: this.#shared(reasons),
-      isStriking,
-      waitedMs,
-      isLast: isKnown === true && !isStriking,
-      isPlaced: false,
+      rules: this.#sharedRules(rulesOf(evidence)),
+      hosts: hosts.count,
+      paths,
+      places,
+      waitedMs: waitingSince === undefined ? 0 : Math.max(0, this.#now.getTime() - waitingSince.getTime()),
+      isKnown: isKnown === true,
     });
   }
 
-  /** All scored files, the first to be asked first. */
+  /** All files, the first to be asked first. */
   order(): RankedFile[] {
-    const ranked = this.#scored.sort(
+    const hosts = this.#hosts.count;
+    const scored = this.#added.map((file) => this.#score(file, hosts));
+    const ranked = scored.sort(
       (a, b) =>
         Number(a.isLast) - Number(b.isLast) ||
         b.score - a.score ||
@@ -625,30 +652,54 @@ export class Ranking {
     return order;
   }
 
-  #shared(reasons: readonly RankingReason[]): readonly RankingReason[] {
-    const names = reasons.map(({ name, weight }) => `${name}${weight}`).join();
-    const known = this.#reasons.get(names) ?? reasons;
-    this.#reasons.set(names, known);
-    return known;
+  /** Counts hosts at a place as far as a rule asks for them. */
+  #countHosts(place: number, hosts: DistinctCount): void {
+    const { digests } = hosts;
+    if (digests === undefined) {
+      this.#hostsAtPlace.raise(place, COMMON_HOSTS);
+      return;
+    }
+    for (const host of digests) {
+      if (this.#hostsAtPlace.count(place) >= COMMON_HOSTS) return;
+      if (this.#hostAtPlace.add(mixDigests(place, host)) === 1) this.#hostsAtPlace.add(place);
+    }
   }
 
-  #surroundingsOf(evidence: FileEvidence, daysWaited: number): Surroundings {
-    const paths = evidence.images.map(normalizePath);
+  #score({ hash, rules, hosts: ownHosts, paths, places, waitedMs, isKnown }: AddedFile, hosts: number): ScoredFile {
+    const { score, reasons, isStriking } = scoreOf(rules, ownHosts, {
+      hosts,
+      hostsAtPlace: Math.max(0, ...places.map((place) => this.#hostsAtPlace.count(place))),
+      filesAtPath: Math.max(0, ...paths.map((path) => this.#filesAtPath.count(path))),
+      daysWaited: waitedMs / DAY_MS,
+    });
     return {
-      hosts: this.#countOf(this.#hosts),
-      hostsAtPlace: Math.max(0, ...paths.map((path) => this.#countOf(this.#hostsAtPlace.get(patternOf(path))))),
-      filesAtPath: Math.max(0, ...paths.map((path) => this.#filesAtPath.get(path) ?? 0)),
-      daysWaited,
+      hash,
+      score,
+      reasons: this.#sharedReasons(reasons),
+      isStriking,
+      waitedMs,
+      isLast: isKnown && !isStriking,
+      isPlaced: false,
     };
   }
 
-  #countOf(hosts: DistinctCount | undefined): number {
-    if (hosts === undefined) return 0;
-    if (hosts.isExact) return hosts.count;
-    const known = this.#counts.get(hosts) ?? hosts.count;
-    this.#counts.set(hosts, known);
-    return known;
+  #sharedRules(rules: RuleList): RuleList {
+    return shared(this.#ruleLists, rules.join(), rules);
   }
+
+  #sharedReasons(reasons: readonly RankingReason[]): readonly RankingReason[] {
+    return shared(this.#reasons, reasons.map(({ name, weight }) => `${name}${weight}`).join(), reasons);
+  }
+}
+
+function shared<T>(all: Map<string, T>, name: string, value: T): T {
+  const known = all.get(name) ?? value;
+  all.set(name, known);
+  return known;
+}
+
+function distinct(texts: readonly string[]): readonly string[] {
+  return texts.length < 2 ? texts : [...new Set(texts)];
 }
 
 /** A path without what differs from user to user and from version to version. */
@@ -656,7 +707,7 @@ function patternOf(path: string): string {
   return path.replace(/^([a-z]:\\users\\)[^\\]+/, '$1*').replace(/\d+/g, '#');
 }
 
-function traitsOf(evidence: FileEvidence, surroundings: Surroundings): Traits {
+function traitsOf(evidence: FileEvidence): Traits {
   const paths = evidence.images.map(normalizePath);
   const names = paths.map(baseName);
   const places = new Set(paths.map(placeOf));
@@ -670,7 +721,6 @@ function traitsOf(evidence: FileEvidence, surroundings: Surroundings): Traits {
     !names.some(isLure);
   return {
     evidence,
-    surroundings,
     paths,
     names,
     places,

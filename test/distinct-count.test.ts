@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { DistinctCount } from '../src/distinct-count.js';
+import { DigestTally, DistinctCount, digestOf, mixDigests } from '../src/distinct-count.js';
 
 function countOf(names: Iterable<string>): DistinctCount {
   const count = new DistinctCount();
@@ -78,5 +78,44 @@ describe('a count of distinct names', () => {
     ['registers no digest reaches', Buffer.alloc(512, 46).toString('base64')],
   ])('is not read from %s', (_what, json) => {
     expect(DistinctCount.fromJson(json)).toBeUndefined();
+  });
+});
+
+describe('a tally of digests', () => {
+  it('counts like a map, up to 255, however many digests there are', () => {
+    const names = fc.array(fc.integer({ min: 0, max: 3_000 }), { maxLength: 20_000 });
+    fc.assert(
+      fc.property(names, (numbers) => {
+        const tally = new DigestTally();
+        const counts = new Map<number, number>();
+        for (const number of numbers) {
+          const digest = digestOf(`C:\\Temp\\${number}.exe`);
+          counts.set(digest, (counts.get(digest) ?? 0) + 1);
+          expect(tally.add(digest)).toBe(Math.min(255, counts.get(digest) ?? 0));
+        }
+        for (const [digest, count] of counts) expect(tally.count(digest)).toBe(Math.min(255, count));
+        expect(tally.count(digestOf('never'))).toBe(0);
+      }),
+      { numRuns: 20 },
+    );
+  });
+
+  it('raises a count and never lowers it', () => {
+    const tally = new DigestTally();
+    tally.raise(digestOf('a'), 5);
+    tally.raise(digestOf('a'), 2);
+    expect(tally.count(digestOf('a'))).toBe(5);
+    expect(tally.add(digestOf('a'))).toBe(6);
+  });
+
+  it('tells pairs of digests apart by both and by their order', () => {
+    const pairs = [
+      ['a', 'b'],
+      ['b', 'a'],
+      ['a', 'c'],
+      ['c', 'b'],
+      ['a', 'a'],
+    ] as const;
+    expect(new Set(pairs.map(([first, second]) => mixDigests(digestOf(first), digestOf(second)))).size).toBe(5);
   });
 });

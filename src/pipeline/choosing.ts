@@ -21,19 +21,10 @@ export async function chooseQuestions(
       .map(({ hash }) => ({ hash, score: 0, reasons: [], isStriking: false }));
   }
   const ranking = new Ranking(now);
-  // Twice through the store: the evidence of a first night's files would fill the memory.
-  for await (const batch of memory.evidenceOf(hashesOf(judgements, ({ state }) => state !== 'placeholder'))) {
-    for (const [hash, evidence] of batch) {
-      const judgement = judgements.find(hash);
-      if (judgement === undefined) continue;
-      judgement.traces = tracesOf(evidence);
-      if (isToBeAsked(judgement)) ranking.add(evidence);
-    }
-  }
   const waiting = await sightings.waiting();
-  const score = (judgement: Judgement, evidence: FileEvidence): void => {
+  const add = (judgement: Judgement, evidence: FileEvidence): void => {
     const waitingSince = waiting.get(judgement.hash)?.since;
-    ranking.score({
+    ranking.add({
       hash: judgement.hash,
       evidence,
       ...(waitingSince === undefined ? {} : { waitingSince }),
@@ -41,15 +32,17 @@ export async function chooseQuestions(
       isKnown: judgement.isCatalogued && !isFlagged(judgement),
     });
   };
-  for await (const batch of memory.evidenceOf(hashesOf(judgements, isToBeAsked))) {
+  for await (const batch of memory.evidenceOf(hashesOf(judgements, ({ state }) => state !== 'placeholder'))) {
     for (const [hash, evidence] of batch) {
       const judgement = judgements.find(hash);
-      if (judgement?.traces !== undefined) score(judgement, evidence);
+      if (judgement === undefined) continue;
+      judgement.traces = tracesOf(evidence);
+      if (isToBeAsked(judgement)) add(judgement, evidence);
     }
   }
   const nothing = emptyEvidence();
   for (const judgement of judgements.all()) {
-    if (judgement.traces === undefined && isToBeAsked(judgement)) score(judgement, nothing);
+    if (judgement.traces === undefined && isToBeAsked(judgement)) add(judgement, nothing);
   }
   return ranking.order();
 }
