@@ -30,6 +30,7 @@ export function thisProcess(): ProcessIdentity {
  */
 export function isAlive(identity: ProcessIdentity): boolean {
   if (!isOfThisHost(identity)) return true;
+  if (identity.pid === process.pid && identity.startedAt === thisProcess().startedAt) return true;
   try {
     process.kill(identity.pid, 0);
   } catch (error) {
@@ -76,15 +77,18 @@ export function processIdentityFromJson(json: unknown): ProcessIdentity | undefi
   return { pid, startedAt, host };
 }
 
+let boot: string | undefined;
+
 /** The start of a running process as Linux tells it; empty for one that has ended and is not yet collected, undefined where unknown. */
 function startOf(pid: number): string | undefined {
   const stat = readProc(`/proc/${pid}/stat`);
-  const boot = readProc('/proc/sys/kernel/random/boot_id');
+  // No process outlives a boot.
+  boot ??= readProc('/proc/sys/kernel/random/boot_id')?.trim();
   if (stat === undefined || boot === undefined) return undefined;
   // proc(5): the name, field 2, may hold blanks and brackets; field 3 is the state, field 22 the start in ticks after boot.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   if (fields[0] === 'Z' || fields[0] === 'X') return '';
-  return `${boot.trim()}/${fields[19]}`;
+  return `${boot}/${fields[19]}`;
 }
 
 function printOf(text: string): string {

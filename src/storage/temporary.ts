@@ -11,9 +11,15 @@ const MAX_SILENCE_MS = 24 * 60 * 60 * 1000;
 /** The second part of a name belongs to what its maker keeps beside it. */
 const TEMPORARY = /\.sysmon-vt-(\d+-[0-9a-f]{8}-[0-9a-f]{8})-[0-9a-f]{12}\.tmp(\.\d+)?$/;
 
+const SERIAL_BYTES = 6;
+
+/** Starts anywhere, since worker threads of one process each have their own; a random number for each name would cost more than a write. */
+let serial = randomBytes(SERIAL_BYTES).readUIntBE(0, SERIAL_BYTES);
+
 /** A name beside `path` for what will become that file: it tells whose it is, and no process and no call gets the same twice. */
 export function temporaryPath(path: string): string {
-  return `${path}.sysmon-vt-${processMark()}-${randomBytes(6).toString('hex')}.tmp`;
+  serial = (serial + 1) % 2 ** (8 * SERIAL_BYTES);
+  return `${path}.sysmon-vt-${processMark()}-${serial.toString(16).padStart(2 * SERIAL_BYTES, '0')}.tmp`;
 }
 
 /**
