@@ -39,9 +39,11 @@ type ResponseModule = typeof import('./response.js');
 /** A client whose libraries are loaded here and not before: they cost more start-up time than an answer from the cache. */
 export async function openClient(options: ClientOptions): Promise<VirusTotalClient> {
   const [{ default: axios }, response] = await Promise.all([import('axios'), import('./response.js')]);
+  // As axios asks for at each request: what differs is set anew each time, on both ends of it.
+  const keepAlive = { keepAlive: true, keepAliveMsecs: 60_000 };
   const agents = {
-    httpAgent: new HttpAgent({ keepAlive: true }),
-    httpsAgent: new HttpsAgent({ keepAlive: true, rejectUnauthorized: true }),
+    httpAgent: new HttpAgent(keepAlive),
+    httpsAgent: new HttpsAgent({ ...keepAlive, rejectUnauthorized: true }),
   };
   const http = axios.create({
     ...agents,
@@ -51,7 +53,8 @@ export async function openClient(options: ClientOptions): Promise<VirusTotalClie
     // axios would send x-apikey along to wherever a redirect points.
     maxRedirects: 0,
     sensitiveHeaders: ['x-apikey'],
-    maxContentLength: MAX_BODY_BYTES,
+    // Bounded where the body is read: axios would lay two more streams over it.
+    maxContentLength: -1,
     // The status is judged before the body is read, and by us.
     validateStatus: () => true,
     responseType: 'stream',
@@ -141,9 +144,7 @@ class AxiosClient implements VirusTotalClient {
     deadline: AbortSignal,
   ): Promise<HttpResponse['body']> {
     try {
-      const chunks: Buffer[] = [];
-      for await (const chunk of stream) chunks.push(chunk);
-      const bytes = Buffer.concat(chunks);
+      const bytes = await readWhole(stream);
       // Gzip is the only packing that was asked for; some servers name it in the old way.
       const isPacked = encoding !== undefined && /^\s*(x-)?gzip\s*$/i.test(encoding) && bytes.length > 0;
       return { text: (isPacked ? gunzipSync(bytes, { maxOutputLength: MAX_BODY_BYTES }) : bytes).toString('utf8') };
@@ -158,8 +159,7 @@ class AxiosClient implements VirusTotalClient {
     if (deadline.aborted || code === 'ETIMEDOUT' || code === 'ECONNABORTED') {
       return `no whole answer within ${this.#timeoutMs / 1000} s`;
     }
-    const isTooLarge = error instanceof Error && error.message.startsWith('maxContentLength');
-    if (isTooLarge || code === 'ERR_BUFFER_TOO_LARGE') {
+    if (code === 'ERR_BUFFER_TOO_LARGE') {
       return `an answer of more than ${MAX_BODY_BYTES / 1024 / 1024} MiB`;
     }
     if (code.startsWith('Z_')) return 'an answer that does not unpack';
@@ -171,6 +171,25 @@ class AxiosClient implements VirusTotalClient {
     }
     return `no connection (${code})`;
   }
+}
+
+/** By events, since iterating costs as much as all that is done with the bytes. Rejects with ERR_BUFFER_TOO_LARGE as gunzip does. */
+function readWhole(stream: Readable): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    stream.on('data', (chunk: Buffer) => {
+      chunks.push(chunk);
+      length += chunk.length;
+      if (length > MAX_BODY_BYTES) {
+        stream.destroy(Object.assign(new RangeError('the body is too large'), { code: 'ERR_BUFFER_TOO_LARGE' }));
+      }
+    });
+    stream.once('end', () => resolve(Buffer.concat(chunks)));
+    stream.once('error', reject);
+    // After an end this changes nothing.
+    stream.once('close', () => reject(Object.assign(new Error('cut off'), { code: 'ERR_STREAM_PREMATURE_CLOSE' })));
+  });
 }
 
 function textOf(header: unknown): string | undefined {

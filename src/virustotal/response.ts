@@ -85,8 +85,6 @@ const COUNT_FIELDS: ReadonlyMap<string, keyof EngineCounts> = new Map([
 
 // VirusTotal promises no attribute. One that is missing or of another type is left out; it never costs the rest of the answer.
 const optionalText = z.string().optional().catch(undefined);
-/** Null is how most engines say that they found nothing: an error for each would cost more than the rest of the answer. */
-const nullableText = z.string().nullish().catch(undefined);
 const optionalNumber = z.number().optional().catch(undefined);
 const texts = z
   .array(z.unknown())
@@ -100,15 +98,18 @@ const optionalDate = z
   .optional()
   .catch(undefined);
 
+type JsonObject = { readonly [name: string]: unknown };
+
+/** What one engine says. */
+const engineSchema = z.object({ engine_name: optionalText, result: optionalText });
+
 const attributesSchema = z.object({
   sha1: optionalText,
   sha256: optionalText,
   md5: optionalText,
-  last_analysis_stats: z.record(z.string(), z.unknown()).optional().catch(undefined),
-  last_analysis_results: z
-    .record(z.string(), z.object({ engine_name: optionalText, category: optionalText, result: nullableText }).catch({}))
-    .optional()
-    .catch(undefined),
+  last_analysis_stats: z.custom<JsonObject>(isObject).optional().catch(undefined),
+  // Of some seventy engines only those that detect are looked at: to check all would cost more than the rest of the answer.
+  last_analysis_results: z.custom<JsonObject>(isObject).optional().catch(undefined),
   popular_threat_classification: z
     .object({
       suggested_threat_label: optionalText,
@@ -281,14 +282,15 @@ function readCounts(attributes: Attributes): EngineCounts | undefined {
   if (stated !== undefined) return stated;
   if (results === undefined) return undefined;
   const counts = noCounts();
-  for (const { category } of Object.values(results)) {
-    const field = COUNT_FIELDS.get(category ?? '');
+  for (const result of Object.values(results)) {
+    const category = categoryOf(result);
+    const field = typeof category === 'string' ? COUNT_FIELDS.get(category) : undefined;
     if (field !== undefined) counts[field]++;
   }
   return hasOpinion(counts) ? counts : undefined;
 }
 
-function statedCounts(stats: { readonly [category: string]: unknown }): EngineCounts | undefined {
+function statedCounts(stats: JsonObject): EngineCounts | undefined {
   const counts = noCounts();
   for (const [category, field] of COUNT_FIELDS) {
     const count = stats[category];
@@ -350,12 +352,17 @@ function readReport(attributes: Attributes, counts: EngineCounts | undefined): F
 
 function readDetections({ last_analysis_results: results }: Attributes): Detection[] {
   return Object.entries(results ?? {})
-    .filter(([, { category }]) => category === 'malicious')
+    .filter(([, result]) => categoryOf(result) === 'malicious')
     .slice(0, MAX_DETECTIONS)
-    .map(([name, { engine_name: engine, result }]) => ({
-      engine: cut(engine ?? name),
-      ...optional('signature', shortText(result ?? undefined)),
-    }));
+    .map(([name, said]) => {
+      const { engine_name: engine, result } = engineSchema.parse(said);
+      return { engine: cut(engine ?? name), ...optional('signature', shortText(result)) };
+    });
+}
+
+/** In which way an engine answered. */
+function categoryOf(result: unknown): unknown {
+  return isObject(result) ? result['category'] : undefined;
 }
 
 /** Present also for unsigned files that only have version strings; `verified` is missing then. */
@@ -381,6 +388,10 @@ function readJson({ body, contentType }: HttpResponse): unknown {
     // The callers tell what it means that the body is no JSON.
     return undefined;
   }
+}
+
+function isObject(json: unknown): json is JsonObject {
+  return typeof json === 'object' && json !== null && !Array.isArray(json);
 }
 
 function optionalRetryAfter({ retryAfter }: HttpResponse, now: Date): { readonly retryAfterMs?: number } {
