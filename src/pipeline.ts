@@ -19,7 +19,7 @@ import type { LogStates } from './pipeline/log-states.js';
 import { Memory } from './pipeline/memory.js';
 import { isFlagged, refreshAll, type WrittenFile } from './pipeline/written-files.js';
 import type { RankedFile } from './ranking.js';
-import type { SightingStore } from './sightings/index.js';
+import type { SightingStore, SightingsApart } from './sightings/index.js';
 import { type OutputFile, outputFile } from './sinks/enriched-file.js';
 import { inPlaceFile } from './sinks/in-place.js';
 import { NATIVE_FORM, type RecordForm } from './sinks/record-form.js';
@@ -163,6 +163,8 @@ class EnrichRun {
   readonly #startedAt: Date;
   readonly #judgements: Judgements;
   readonly #memory: Memory | undefined;
+  /** Sightings of a dry run. */
+  readonly #apart: SightingsApart | undefined;
   readonly #setup: ReadingSetup;
   /** What an enriched file depends on besides its log and the verdicts. */
   readonly #optionsPrint: string;
@@ -192,7 +194,9 @@ class EnrichRun {
       knownBad: job.knownBad,
       unaskedReason: job.questioner === undefined ? 'offline' : 'waiting',
     });
-    this.#memory = job.sightings === undefined ? undefined : new Memory(job.sightings, job.isDryRun);
+    if (job.isDryRun) this.#apart = job.sightings?.apart();
+    const sightings = this.#apart ?? job.sightings;
+    this.#memory = sightings === undefined ? undefined : new Memory(sightings);
     const form = job.form ?? NATIVE_FORM;
     const wanted: WantedRecords = {
       eventIds: job.eventIds ?? new Set([PROCESS_CREATION]),
@@ -221,6 +225,14 @@ class EnrichRun {
   }
 
   async run(): Promise<EnrichOutcome> {
+    try {
+      return await this.#run();
+    } finally {
+      await this.#apart?.close();
+    }
+  }
+
+  async #run(): Promise<EnrichOutcome> {
     const { isDryRun } = this.#setup;
     const files = await this.#readAll();
     await this.#memory?.flush();

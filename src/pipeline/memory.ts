@@ -1,5 +1,5 @@
 import type { SysmonEvent } from '../event.js';
-import { addSighting, emptyEvidence, type FileEvidence, mergeEvidence } from '../evidence.js';
+import { addSighting, emptyEvidence, type FileEvidence } from '../evidence.js';
 import type { SightingStore } from '../sightings/index.js';
 
 /** Files whose evidence is gathered before it goes to the store: some 5 kB each. */
@@ -7,14 +7,11 @@ const MAX_GATHERED = 4_000;
 
 /** Where a run gathers its sightings before, and finds all sightings after, they are in the store. */
 export class Memory {
-  readonly #store: SightingStore;
-  readonly #isReadOnly: boolean;
+  readonly #store: Pick<SightingStore, 'read' | 'add'>;
   #gathered = new Map<string, FileEvidence>();
 
-  /** With `isReadOnly`, what is gathered stays here and the store as it is. */
-  constructor(store: SightingStore, isReadOnly = false) {
+  constructor(store: Pick<SightingStore, 'read' | 'add'>) {
     this.#store = store;
-    this.#isReadOnly = isReadOnly;
   }
 
   /** Adds one process creation of a file. Adding it again, in this run or another, changes nothing. */
@@ -32,33 +29,15 @@ export class Memory {
     if (this.#gathered.size >= MAX_GATHERED) await this.flush();
   }
 
-  /** Moves all that was gathered to the store; durable once resolved. */
+  /** Moves all that was gathered to the store. */
   async flush(): Promise<void> {
-    if (this.#isReadOnly) return;
     const seen = this.#gathered;
     this.#gathered = new Map();
     await this.#store.add(seen);
   }
 
   /** All that is known of these files, some thousands at a time, in no order. Only after `flush`. */
-  async *evidenceOf(hashes: Iterable<string>): AsyncGenerator<ReadonlyMap<string, FileEvidence>> {
-    if (!this.#isReadOnly) {
-      yield* this.#store.read(hashes);
-      return;
-    }
-    const wanted = new Set(hashes);
-    const found = new Set<string>();
-    for await (const stored of this.#store.read(wanted)) {
-      const all = new Map(stored);
-      for (const [hash, evidence] of stored) {
-        const gathered = this.#gathered.get(hash);
-        found.add(hash);
-        if (gathered === undefined) continue;
-        mergeEvidence(gathered, evidence);
-        all.set(hash, gathered);
-      }
-      yield all;
-    }
-    yield new Map([...this.#gathered].filter(([hash]) => wanted.has(hash) && !found.has(hash)));
+  evidenceOf(hashes: Iterable<string>): AsyncIterable<ReadonlyMap<string, FileEvidence>> {
+    return this.#store.read(hashes);
   }
 }

@@ -147,11 +147,21 @@ async function dueAnswers(job: RecheckJob): Promise<DueAnswer[]> {
     if ((before.detections ?? 0) > 0) onceDetected.add(hash);
   }
   const byFile = new Map<string, DueAnswer>();
-  for await (const files of sightings.files()) {
-    if (signal?.aborted) break;
-    for (const [hash, lookup] of await cache.getMany([...files.keys()])) {
-      const evidence = files.get(hash);
-      if (evidence === undefined || isFresh(lookup, lifetimes, now)) continue;
+  /** The answers that are past their lifetime, of the files looked at. */
+  let old = new Map<string, Lookup>();
+  const chooseOld = async (digests: readonly string[]): Promise<Iterable<string>> => {
+    old = new Map();
+    if (signal?.aborted) return [];
+    for (const [hash, lookup] of await cache.getMany(digests)) {
+      const file = lookupKeyOf(lookup.hashes)?.hash ?? hash;
+      if (!byFile.has(file) && !isFresh(lookup, lifetimes, now)) old.set(hash, lookup);
+    }
+    return old.keys();
+  };
+  for await (const files of sightings.select(chooseOld)) {
+    for (const [hash, evidence] of files) {
+      const lookup = old.get(hash);
+      if (lookup === undefined) continue;
       const file = lookupKeyOf(lookup.hashes)?.hash ?? hash;
       if (byFile.has(file)) continue;
       const known = knownGood?.find(lookup.hashes);

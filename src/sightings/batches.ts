@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { closeSync, openSync, readSync } from 'node:fs';
 import { readdir, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemCodeOf } from '../errors.js';
 import { evidenceFromJson, evidenceToJson, type FileEvidence, mergeEvidence } from '../evidence.js';
 import { algorithmOf } from '../hash.js';
 import { makeFolder, setAside, syncFolder, writeFileDurably } from '../storage/json-file.js';
 import { storageError } from '../storage/storage-error.js';
+import { temporaryFolder } from '../storage/temporary.js';
 
 /** No batch of ours comes near: what is larger was put there by somebody else. */
 const MAX_BYTES = 256 * 1024 * 1024;
@@ -14,8 +16,11 @@ const MAX_BYTES = 256 * 1024 * 1024;
 /** Batches are folded once there are so many: all of them are open while they are read. */
 const FULL_BATCHES = 64;
 
-/** Files this process added a moment ago and still has in memory: those of an ordinary night, which is asked about them next. */
+/** Files this process has added and still has in memory: those of an ordinary night, which is asked about them next. */
 const MAX_RECENT = 8_000;
+
+/** Files that are added only for a while and need not be written anywhere. */
+const MAX_KEPT_APART = 4_000;
 
 const MAX_REPORTS = 1_000;
 
@@ -37,8 +42,9 @@ const MAX_LINE_BYTES = 1024 * 1024;
 export class Batches {
   readonly #folder: string;
   readonly #onReport: (message: string) => void;
-  /** What this process added last, by path. It is only ever merged with more of the same files. */
-  #recent = new Map<string, ReadonlyMap<string, FileEvidence>>();
+  /** What this process added, by path, as long as that is little. It is only ever merged with more of the same files. */
+  #recent: Map<string, ReadonlyMap<string, FileEvidence>> | undefined = new Map();
+  #recentFiles = 0;
 
   constructor(folder: string, onReport: (message: string) => void) {
     this.#folder = folder;
@@ -67,10 +73,9 @@ export class Batches {
     }
     const path = join(this.#folder, `${randomUUID()}.jsonl`);
     await writeFileDurably(path, lines.join(''));
-    let recentFiles = seen.size;
-    for (const { size } of this.#recent.values()) recentFiles += size;
-    if (recentFiles > MAX_RECENT) this.#recent.clear();
-    else this.#recent.set(path, seen);
+    this.#recentFiles += seen.size;
+    if (this.#recentFiles > MAX_RECENT) this.#recent = undefined;
+    else this.#recent?.set(path, seen);
   }
 
   /**
@@ -82,7 +87,7 @@ export class Batches {
     try {
       for (const name of await this.#names()) {
         const path = join(this.#folder, name);
-        const batch = await openBatch(path, this.#recent.get(path), this.#onReport);
+        const batch = await openBatch(path, this.#recent?.get(path), this.#onReport);
         if (batch !== undefined) batches.push(batch);
       }
     } catch (error) {
@@ -109,7 +114,7 @@ export class Batches {
   /** Removes batches whose sightings are durable in shards; damaged ones are kept aside. Throws StorageError. */
   async remove(batches: OpenBatches): Promise<void> {
     for (const { path, isDamaged } of batches.all) {
-      this.#recent.delete(path);
+      this.#recent?.delete(path);
       try {
         if (isDamaged) await setAside(path);
         else await rm(path, { force: true });
@@ -142,8 +147,8 @@ export class OpenBatches {
    * What all batches tell of the files whose digests begin with `prefix`, of those in `wanted` if that is given. Prefixes are to be
    * asked for in ascending order. Throws StorageError.
    */
-  take(prefix: string, wanted?: ReadonlySet<string>): Map<string, FileEvidence> {
-    const found = new Map<string, FileEvidence>();
+  take(prefix: string, wanted?: ReadonlySet<string>): Map<string, Sightings> {
+    const found = new Map<string, Sightings>();
     for (const batch of this.all) batch.take(prefix, wanted, found);
     return found;
   }
@@ -158,7 +163,7 @@ interface Batch {
   /** Whether lines were met that are no sightings: then the file is worth keeping. */
   readonly isDamaged: boolean;
   /** Adds to `found` what it tells of files with this prefix. */
-  take(prefix: string, wanted: ReadonlySet<string> | undefined, found: Map<string, FileEvidence>): void;
+  take(prefix: string, wanted: ReadonlySet<string> | undefined, found: Map<string, Sightings>): void;
   close(): void;
 }
 
@@ -180,10 +185,87 @@ async function openBatch(
   }
 }
 
-function addTo(found: Map<string, FileEvidence>, hash: string, evidence: FileEvidence): void {
-  const known = found.get(hash);
-  if (known === undefined) found.set(hash, evidence);
-  else mergeEvidence(known, evidence);
+/** A line of a batch, read as evidence only when it is wanted. */
+interface StoredLine {
+  readonly text: string;
+  readonly onDamage: () => void;
+}
+
+/** What batches tell of one file. */
+export class Sightings {
+  readonly #parts: (FileEvidence | StoredLine)[] = [];
+
+  add(part: FileEvidence | StoredLine): void {
+    this.#parts.push(part);
+  }
+
+  /** All of it, added to `evidence` if there is some; undefined where there is none and all lines are damaged. */
+  mergedInto(evidence: FileEvidence | undefined): FileEvidence | undefined {
+    let merged = evidence;
+    for (const part of this.#parts) {
+      const known = 'text' in part ? readLine(part.text) : part;
+      if (known === undefined) (part as StoredLine).onDamage();
+      else if (merged === undefined) merged = known;
+      else mergeEvidence(merged, known);
+    }
+    return merged;
+  }
+}
+
+function addTo(found: Map<string, Sightings>, hash: string, part: FileEvidence | StoredLine): void {
+  let known = found.get(hash);
+  if (known === undefined) {
+    known = new Sightings();
+    found.set(hash, known);
+  }
+  known.add(part);
+}
+
+/** Batches of sightings that are not to be kept: in memory at first, then in a folder among the system's temporary files. */
+export class TemporaryBatches {
+  readonly #onReport: (message: string) => void;
+  readonly #kept: ReadonlyMap<string, FileEvidence>[] = [];
+  #keptFiles = 0;
+  #stored: { readonly folder: string; readonly batches: Batches } | undefined;
+
+  constructor(onReport: (message: string) => void) {
+    this.#onReport = onReport;
+  }
+
+  /** Adds a batch, whose evidence belongs to this from now on. Throws StorageError. */
+  async add(seen: ReadonlyMap<string, FileEvidence>): Promise<void> {
+    if (this.#keptFiles + seen.size <= MAX_KEPT_APART) {
+      this.#keptFiles += seen.size;
+      this.#kept.push(seen);
+      return;
+    }
+    try {
+      if (this.#stored === undefined) {
+        const folder = await temporaryFolder();
+        this.#stored = { folder, batches: new Batches(folder, this.#onReport) };
+      }
+    } catch (error) {
+      throw storageError('make a folder', tmpdir(), error);
+    }
+    await this.#stored.batches.add(seen);
+  }
+
+  /** As `Batches.open`. */
+  async open(): Promise<OpenBatches> {
+    const stored = (await this.#stored?.batches.open())?.all ?? [];
+    return new OpenBatches([...this.#kept.map((files) => new RecentBatch('', files)), ...stored]);
+  }
+
+  /** Removes what was written. Throws StorageError. */
+  async close(): Promise<void> {
+    if (this.#stored === undefined) return;
+    const { folder } = this.#stored;
+    try {
+      await rm(folder, { recursive: true, force: true });
+    } catch (error) {
+      throw storageError('remove', folder, error);
+    }
+  }
 }
 
 /** A batch that this process still has in memory. */
@@ -200,7 +282,7 @@ class RecentBatch implements Batch {
     this.#files = files;
   }
 
-  take(prefix: string, wanted: ReadonlySet<string> | undefined, found: Map<string, FileEvidence>): void {
+  take(prefix: string, wanted: ReadonlySet<string> | undefined, found: Map<string, Sightings>): void {
     if (wanted !== undefined) {
       for (const hash of wanted) this.#addTo(found, hash);
       return;
@@ -217,7 +299,7 @@ class RecentBatch implements Batch {
     this.#order = undefined;
   }
 
-  #addTo(found: Map<string, FileEvidence>, hash: string): void {
+  #addTo(found: Map<string, Sightings>, hash: string): void {
     const evidence = this.#files.get(hash);
     if (evidence !== undefined && algorithmOf(hash) !== undefined) addTo(found, hash, evidence);
   }
@@ -248,15 +330,15 @@ class StoredBatch implements Batch {
     this.#onReport = onReport;
   }
 
-  take(prefix: string, wanted: ReadonlySet<string> | undefined, found: Map<string, FileEvidence>): void {
+  take(prefix: string, wanted: ReadonlySet<string> | undefined, found: Map<string, Sightings>): void {
     while (this.#findLine()) {
       const hash = this.#hashOfLine();
       if (hash !== undefined) {
         if (hash.slice(0, prefix.length) > prefix) return;
         if (hash.startsWith(prefix) && wanted?.has(hash) !== false) {
-          const evidence = readLine(this.#block.toString('utf8', this.#start, this.#lineEnd));
-          if (evidence === undefined) this.#markDamaged();
-          else addTo(found, hash, evidence);
+          const offset = this.#blockOffset + this.#start;
+          const text = this.#block.toString('utf8', this.#start, this.#lineEnd);
+          addTo(found, hash, { text, onDamage: () => this.#markDamaged(offset) });
         }
         this.#previousHash = hash;
       }
@@ -319,14 +401,13 @@ class StoredBatch implements Batch {
     const head = this.#block.toString('latin1', this.#start, Math.min(this.#lineEnd, this.#start + LINE_HEAD_BYTES));
     const hash = LINE_HEAD.exec(head)?.[1];
     if (hash !== undefined && algorithmOf(hash) !== undefined && hash >= this.#previousHash) return hash;
-    this.#markDamaged();
+    this.#markDamaged(this.#blockOffset + this.#start);
     return undefined;
   }
 
-  #markDamaged(): void {
+  #markDamaged(offset: number): void {
     this.isDamaged = true;
-    const offset = (this.#blockOffset + this.#start).toString(16);
-    this.#onReport(`${this.path}: the line at 0x${offset} is damaged and left out; the file is kept`);
+    this.#onReport(`${this.path}: the line at 0x${offset.toString(16)} is damaged and left out; the file is kept`);
   }
 }
 

@@ -1,7 +1,7 @@
 import { EnrichmentError, systemCodeOf } from '../errors.js';
 import type { FileEvidence } from '../evidence.js';
 import { storageError } from '../storage/storage-error.js';
-import type { SightingStore, WaitingChange, WaitingFile } from './index.js';
+import type { SightingStore, SightingsApart, WaitingChange, WaitingFile } from './index.js';
 
 /**
  * Sightings that a run can do without: trouble with the store is told once, by `onFailure`, and from then on nothing is remembered and
@@ -30,8 +30,19 @@ export class DispensableSightings implements SightingStore {
     return this.#partsOf(() => this.#store.read(hashes));
   }
 
-  files(): AsyncIterable<ReadonlyMap<string, FileEvidence>> {
-    return this.#partsOf(() => this.#store.files());
+  select(
+    choose: (digests: readonly string[]) => Promise<Iterable<string>>,
+  ): AsyncIterable<ReadonlyMap<string, FileEvidence>> {
+    return this.#partsOf(() => this.#store.select(choose));
+  }
+
+  apart(): SightingsApart {
+    const apart = this.#store.apart();
+    return {
+      read: (hashes) => this.#partsOf(() => apart.read(hashes)),
+      add: (seen) => this.#tried(() => apart.add(seen), undefined),
+      close: () => this.#tried(() => apart.close(), undefined),
+    };
   }
 
   add(seen: ReadonlyMap<string, FileEvidence>): Promise<void> {

@@ -3,12 +3,13 @@ import { join, resolve } from 'node:path';
 import { Low } from 'lowdb';
 import { type Clock, systemClock } from '../clock.js';
 import { messageOf, systemCodeOf } from '../errors.js';
-import { evidenceFromJson, evidenceToJson, type FileEvidence, mergeEvidence } from '../evidence.js';
+import { type FileEvidence, mergeEvidence } from '../evidence.js';
 import { algorithmOf } from '../hash.js';
 import { jsonFile, makeFolder, setAsidePath } from '../storage/json-file.js';
 import { withLock } from '../storage/lock.js';
 import { storageError } from '../storage/storage-error.js';
-import { Batches } from './batches.js';
+import { Batches, type OpenBatches, type Sightings, TemporaryBatches } from './batches.js';
+import { rewriteShard, type Shard, ShardReader } from './shard.js';
 
 /** The memory of what ran: per file its sightings over all runs, and which files wait for a question since when. */
 export interface SightingStore {
@@ -16,8 +17,10 @@ export interface SightingStore {
   get(hash: string): Promise<FileEvidence | undefined>;
   /** The same for many, in parts of up to some thousands; digests without sightings are absent. What is given is not to be changed. */
   read(hashes: Iterable<string>): AsyncIterable<ReadonlyMap<string, FileEvidence>>;
-  /** All files with sightings, some thousands at a time, in the order of their digests' first digits. */
-  files(): AsyncIterable<ReadonlyMap<string, FileEvidence>>;
+  /** The same for those of all files that `choose` picks: it gets their digests, some thousands at a time, in no order. */
+  select(
+    choose: (digests: readonly string[]) => Promise<Iterable<string>>,
+  ): AsyncIterable<ReadonlyMap<string, FileEvidence>>;
   /**
    * Adds a run's sightings to what is remembered, and takes them over: they are not to be changed any more. Durable once resolved.
    * Sightings that are there already change nothing, so a run that was killed in between is simply repeated.
@@ -27,6 +30,14 @@ export interface SightingStore {
   waiting(): Promise<ReadonlyMap<string, WaitingFile>>;
   /** Notes files that are due now, those waiting already keep their time, and files that need no question any more; durable once resolved. */
   updateWaiting(change: WaitingChange): Promise<void>;
+  /** The same sightings for whoever is to leave them as they are: what is added there is found there only, and gone with `close`. */
+  apart(): SightingsApart;
+}
+
+/** Sightings to which more can be added without being kept. */
+export interface SightingsApart extends Pick<SightingStore, 'read' | 'add'> {
+  /** Forgets what was added. Rejects with StorageError. */
+  close(): Promise<void>;
 }
 
 /** Since when a file waits for a question, and how telling its answer was taken to be when it was last ranked. */
@@ -71,22 +82,9 @@ const PREFIXES: readonly string[] = Array.from({ length: 16 ** PREFIX_LENGTH }, 
   number.toString(16).padStart(PREFIX_LENGTH, '0'),
 );
 
-/** How shards are stored: anything, by digest. */
-interface StoredFiles {
-  readonly files: Readonly<Record<string, unknown>>;
-}
-
 /** How the list of waiting files is stored: groups `[since, score, [digest, …]]`. */
 interface StoredWaiting {
   readonly waiting: readonly unknown[];
-}
-
-/** A shard whose files are checked only when they are wanted. */
-interface Shard {
-  readonly path: string;
-  readonly low: Low<StoredFiles>;
-  /** What is stored of each digest; JSON.parse makes all of them own members. */
-  readonly files: ReadonlyMap<string, unknown>;
 }
 
 /**
@@ -121,11 +119,26 @@ class LowdbSightings implements SightingStore {
   }
 
   async *read(hashes: Iterable<string>): AsyncIterable<ReadonlyMap<string, FileEvidence>> {
-    yield* this.#readParts(groupByPrefix(hashes));
+    yield* this.#readParts(groupByPrefix(hashes), [this.#batches]);
   }
 
-  async *files(): AsyncIterable<ReadonlyMap<string, FileEvidence>> {
-    yield* this.#readParts(PREFIXES.map((prefix) => [prefix, undefined]));
+  async *select(
+    choose: (digests: readonly string[]) => Promise<Iterable<string>>,
+  ): AsyncIterable<ReadonlyMap<string, FileEvidence>> {
+    yield* this.#readParts(
+      PREFIXES.map((prefix) => [prefix, undefined]),
+      [this.#batches],
+      choose,
+    );
+  }
+
+  apart(): SightingsApart {
+    const added = new TemporaryBatches(this.#onReport);
+    return {
+      read: (hashes) => this.#readParts(groupByPrefix(hashes), [added, this.#batches]),
+      add: (seen) => added.add(seen),
+      close: () => added.close(),
+    };
   }
 
   async add(seen: ReadonlyMap<string, FileEvidence>): Promise<void> {
@@ -169,39 +182,49 @@ class LowdbSightings implements SightingStore {
     });
   }
 
-  /** All that is known of the wanted files of each shard, of all its files where none are named; parts without any are left out. */
+  /** What is known of the wanted files of each shard, of all that `choose` picks where none are named; parts without any are left out. */
   async *#readParts(
     parts: Iterable<readonly [prefix: string, wanted: ReadonlySet<string> | undefined]>,
+    sources: readonly Pick<Batches, 'open'>[],
+    choose?: (digests: readonly string[]) => Promise<Iterable<string>>,
   ): AsyncIterable<Map<string, FileEvidence>> {
-    const batches = await this.#batches.open();
+    const opened: OpenBatches[] = [];
     try {
+      for (const batches of sources) opened.push(await batches.open());
+      const shards = new ShardReader(this.#reportSetAside);
       for (const [prefix, wanted] of parts) {
-        const { files } = await this.#gather(await this.#readShard(prefix), wanted, batches.take(prefix, wanted));
+        const shard = await shards.read(this.#shardPath(prefix));
+        const added = opened.map((batches) => batches.take(prefix, wanted));
+        let digests: Iterable<string> =
+          wanted ?? new Set([...added.flatMap((batch) => [...batch.keys()]), ...shard.digests()]);
+        if (choose !== undefined) digests = await choose([...digests]);
+        const files = await this.#gather(shard, added, digests);
         if (files.size > 0) yield files;
       }
     } finally {
-      batches.close();
+      for (const batches of opened) batches.close();
     }
   }
 
-  /** Adds to what batches tell what a shard does. */
+  /** Puts together what batches and a shard tell of these files. */
   async #gather(
     shard: Shard,
-    wanted: ReadonlySet<string> | undefined,
-    files: Map<string, FileEvidence>,
-  ): Promise<{ readonly shard: Shard; readonly files: Map<string, FileEvidence> }> {
+    added: readonly ReadonlyMap<string, Sightings>[],
+    digests: Iterable<string>,
+  ): Promise<Map<string, FileEvidence>> {
+    const files = new Map<string, FileEvidence>();
     let damaged = 0;
-    for (const hash of wanted ?? shard.files.keys()) {
-      const stored = shard.files.get(hash);
-      if (stored === undefined) continue;
-      const evidence = readEvidence(hash, stored);
-      const added = files.get(hash);
-      if (evidence === undefined) damaged++;
-      else if (added === undefined) files.set(hash, evidence);
-      else mergeEvidence(added, evidence);
+    for (const hash of digests) {
+      let evidence: FileEvidence | undefined;
+      for (const batch of added) evidence = batch.get(hash)?.mergedInto(evidence) ?? evidence;
+      const stored = shard.find(hash);
+      if (stored === 'damaged') damaged++;
+      else if (stored !== undefined && evidence !== undefined) mergeEvidence(evidence, stored);
+      evidence ??= stored === 'damaged' ? undefined : stored;
+      if (evidence !== undefined) files.set(hash, evidence);
     }
     if (damaged > 0) await this.#keepCopy(shard.path, `${damaged} files' sightings`);
-    return { shard, files };
+    return files;
   }
 
   async #isFoldDue(): Promise<boolean> {
@@ -241,23 +264,16 @@ class LowdbSightings implements SightingStore {
     }
   }
 
-  async #foldInto(prefix: string, added: Map<string, FileEvidence>): Promise<void> {
-    const { shard, files } = await this.#gather(await this.#readShard(prefix), undefined, added);
+  async #foldInto(prefix: string, added: ReadonlyMap<string, Sightings>): Promise<void> {
     const oldestMs = this.#clock.now().getTime() - this.#keptMs;
-    const kept = [...files].filter(([, { lastSeen }]) => lastSeen === undefined || lastSeen.getTime() >= oldestMs);
-    shard.low.data = { files: Object.fromEntries(kept.map(([hash, evidence]) => [hash, evidenceToJson(evidence)])) };
-    await shard.low.write();
+    await rewriteShard(this.#shardPath(prefix), this.#reportSetAside, async (shard) => {
+      const files = await this.#gather(shard, [added], new Set([...added.keys(), ...shard.digests()]));
+      return [...files].filter(([, { lastSeen }]) => lastSeen === undefined || lastSeen.getTime() >= oldestMs);
+    });
   }
 
   #shardPath(prefix: string): string {
     return join(this.#shardFolder, `${prefix}.json`);
-  }
-
-  async #readShard(prefix: string): Promise<Shard> {
-    const path = this.#shardPath(prefix);
-    const low = new Low(jsonFile(path, readDocument, this.#reportSetAside), { files: {} });
-    await low.read();
-    return { path, low, files: new Map(Object.entries(low.data.files)) };
   }
 
   async #readWaiting(): Promise<{ low: Low<StoredWaiting>; files: Map<string, WaitingFile> }> {
@@ -310,18 +326,6 @@ function groupByPrefix(hashes: Iterable<string>): (readonly [prefix: string, wan
     else group.add(hash);
   }
   return [...groups].sort(([a], [b]) => (a < b ? -1 : 1));
-}
-
-/** `{"files":{…}}` if that is what the document is. Members are looked up by name only through Object.entries. */
-function readDocument(json: unknown): StoredFiles | undefined {
-  if (typeof json !== 'object' || json === null) return undefined;
-  const { files } = json as { readonly files?: unknown };
-  if (typeof files !== 'object' || files === null || Array.isArray(files)) return undefined;
-  return { files: files as StoredFiles['files'] };
-}
-
-function readEvidence(hash: string, json: unknown): FileEvidence | undefined {
-  return algorithmOf(hash) === undefined ? undefined : evidenceFromJson(json);
 }
 
 function readWaitingDocument(json: unknown): StoredWaiting | undefined {

@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { SysmonEvent } from '../../src/event.js';
-import { addSighting, emptyEvidence, type FileEvidence } from '../../src/evidence.js';
+import { addSighting, emptyEvidence, evidenceToJson, type FileEvidence } from '../../src/evidence.js';
 import { openSightings, type SightingOptions } from '../../src/sightings/index.js';
+import { processMark } from '../../src/storage/process-identity.js';
 import { selfMovingClock } from '../fakes/clock.js';
 
 const HASH = '27c9be13b2f583309f95abb2fafe3fbd5a7c83ae';
@@ -129,8 +130,11 @@ describe('the memory of sightings', () => {
     await fold();
     const path = join(folder, 'sightings', '27.json');
     const document = JSON.parse(await readFile(path, 'utf8'));
-    document.files[`27${'0'.repeat(38)}`] = { records: 'many' };
-    document.files['__proto__x'] = { records: [], hosts: [] };
+    document.files = {
+      [`27${'0'.repeat(38)}`]: { records: 'many' },
+      ...document.files,
+      __proto__x: { records: [], hosts: [] },
+    };
     await writeFile(path, JSON.stringify(document));
 
     expect((await open().get(HASH))?.records.count).toBe(1);
@@ -225,7 +229,7 @@ describe('the memory of sightings', () => {
 });
 
 async function readAll(
-  store: ReturnType<typeof openSightings>,
+  store: Pick<ReturnType<typeof openSightings>, 'read'>,
   hashes: Iterable<string>,
 ): Promise<Map<string, FileEvidence>> {
   const all = new Map<string, FileEvidence>();
@@ -235,9 +239,123 @@ async function readAll(
 
 async function filesOf(store: ReturnType<typeof openSightings>): Promise<Record<string, number>> {
   const counts: Record<string, number> = {};
-  for await (const files of store.files()) for (const [hash, { records }] of files) counts[hash] = records.count;
+  for await (const files of store.select(async (digests) => digests))
+    for (const [hash, { records }] of files) counts[hash] = records.count;
   return counts;
 }
+
+describe('shards', () => {
+  const sha1 = (number: number): string => createHash('sha1').update(String(number)).digest('hex');
+  const many = new Map(Array.from({ length: 1500 }, (_, number) => [sha1(number), seenOn(['ws-1', String(number)])]));
+  const shardPath = (hash: string): string => join(folder, 'sightings', `${hash.slice(0, 2)}.json`);
+
+  it('give each file of thousands, and none that is not there', async () => {
+    await open().add(many);
+    await fold();
+    const found = await readAll(open(), [...many.keys(), sha1(-1), `${sha1(0).slice(0, 2)}${'f'.repeat(38)}`]);
+    expect([...found.keys()].sort()).toEqual([...many.keys()].sort());
+    for (const [hash, evidence] of many) {
+      expect(evidenceToJson(found.get(hash) ?? emptyEvidence())).toEqual(evidenceToJson(evidence));
+    }
+  });
+
+  it('are read in whatever order another program has written them', async () => {
+    await open().add(many);
+    await fold();
+    const path = shardPath(sha1(0));
+    const { files } = JSON.parse(await readFile(path, 'utf8'));
+    await writeFile(path, JSON.stringify({ files: Object.fromEntries(Object.entries(files).reverse()) }, undefined, 2));
+    expect((await readAll(open(), many.keys())).size).toBe(many.size);
+    expect(reports).toEqual([]);
+  });
+
+  it('are not fooled by texts that look like files', async () => {
+    const evidence = emptyEvidence();
+    const look = `"${OTHER_HASH}":{"records":[1],"hosts":[1]},`;
+    const event = creation('ws-1', '1');
+    addSighting(evidence, { ...event, data: new Map([...event.data, ['CommandLine', look], ['User', `${look}\\`]]) });
+    await open().add(new Map([[HASH, evidence]]));
+    await fold();
+    const found = await readAll(open(), [HASH, OTHER_HASH]);
+    expect([...found.keys()]).toEqual([HASH]);
+    expect(found.get(HASH)?.commandLines).toEqual([look]);
+    expect(Object.keys(await filesOf(open()))).not.toContain(OTHER_HASH);
+  });
+
+  it('tell of a file whose sightings are damaged, and give the others', async () => {
+    await open().add(many);
+    await fold();
+    const path = shardPath(sha1(7));
+    const text = await readFile(path, 'utf8');
+    await writeFile(path, text.replace(`"${sha1(7)}":{"records":[`, `"${sha1(7)}":{"records":["x",`));
+    expect((await readAll(open(), many.keys())).size).toBe(many.size - 1);
+    expect(reports).toEqual([expect.stringContaining("1 files' sightings could not be read")]);
+  });
+
+  it('are read only for the files that are chosen', async () => {
+    await open().add(many);
+    await fold();
+    await open().add(new Map([[HASH, seenOn(['ws-1', '1'])]]));
+    const offered: string[] = [];
+    const chosen: string[] = [];
+    const parts = open().select(async (digests) => {
+      offered.push(...digests);
+      return digests.filter((digest) => digest === HASH || digest === sha1(3));
+    });
+    for await (const part of parts) chosen.push(...part.keys());
+    expect(offered.filter((digest) => many.has(digest) || digest === HASH)).toHaveLength(many.size + 1);
+    expect(chosen.sort()).toEqual([HASH, sha1(3)].sort());
+  });
+});
+
+describe('sightings apart', () => {
+  it('are found together with those that are kept, and leave them as they are', async () => {
+    await open().add(new Map([[HASH, seenOn(['ws-1', '1'])]]));
+    const before = await snapshot();
+    const apart = open().apart();
+    await apart.add(new Map([[HASH, seenOn(['ws-2', '1'])]]));
+    await apart.add(new Map([[OTHER_HASH, seenOn(['ws-3', '1'])]]));
+    const found = await readAll(apart, [HASH, OTHER_HASH]);
+    expect(found.get(HASH)?.hostNames).toEqual(['ws-1', 'ws-2']);
+    expect(found.get(OTHER_HASH)?.hostNames).toEqual(['ws-3']);
+    await apart.close();
+
+    expect(await snapshot()).toEqual(before);
+    expect((await readAll(open(), [HASH])).get(HASH)?.hostNames).toEqual(['ws-1']);
+  });
+
+  it('may be more than the memory is to hold', async () => {
+    const night = (first: number): Map<string, FileEvidence> =>
+      new Map(
+        Array.from({ length: 3000 }, (_, number) => [
+          createHash('sha1')
+            .update(String(first + number))
+            .digest('hex'),
+          seenOn(['ws-1', String(first + number)]),
+        ]),
+      );
+    const apart = open().apart();
+    const all = new Set<string>();
+    for (const first of [0, 3000, 6000]) {
+      const seen = night(first);
+      for (const hash of seen.keys()) all.add(hash);
+      await apart.add(seen);
+    }
+    const written = async (): Promise<string[]> =>
+      (await readdir(tmpdir())).filter((name) => name.startsWith(`sysmon-vt-${processMark()}-`));
+    expect(await written()).toHaveLength(1);
+    expect((await readAll(apart, all)).size).toBe(9000);
+    await apart.close();
+    expect(await written()).toEqual([]);
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  const snapshot = async (): Promise<Record<string, string>> => {
+    const files: Record<string, string> = {};
+    for (const name of await batches()) files[name] = await readFile(join(batchFolder(), name), 'utf8');
+    return files;
+  };
+});
 
 describe('the files that wait', () => {
   it('wait since they were first due, over runs, until they are settled', async () => {
