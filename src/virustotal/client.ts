@@ -187,8 +187,10 @@ function readWhole(stream: Readable): Promise<Buffer> {
     });
     stream.once('end', () => resolve(Buffer.concat(chunks)));
     stream.once('error', reject);
-    // After an end this changes nothing.
-    stream.once('close', () => reject(Object.assign(new Error('cut off'), { code: 'ERR_STREAM_PREMATURE_CLOSE' })));
+    stream.once('close', () => {
+      if (stream.readableEnded) return;
+      reject(Object.assign(new Error('cut off'), { code: 'ERR_STREAM_PREMATURE_CLOSE' }));
+    });
   });
 }
 

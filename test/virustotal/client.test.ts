@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import nock from 'nock';
@@ -175,6 +177,22 @@ describe('over a real connection', () => {
     [{ kind: 'redirect', location: 'http://127.0.0.1:9/elsewhere' }],
   ])('%j is no answer', async (fault) => {
     expect((await askWith(fault)).kind).toBe('bad_answer');
+  });
+
+  it('stops reading an answer that is not packed and grows beyond all reports', async () => {
+    const endless = createServer((_request, response) => {
+      const more = (): void => {
+        while (!response.destroyed && response.write(Buffer.alloc(64 * 1024, ' ')));
+      };
+      response.writeHead(200, { 'content-type': 'application/json' }).on('drain', more);
+      more();
+    });
+    await new Promise<void>((done) => endless.listen(0, '127.0.0.1', done));
+    const { port } = endless.address() as AddressInfo;
+    const opened = await client({ baseUrl: `http://127.0.0.1:${port}`, timeoutMs: 10_000 });
+    expect(await opened.ask(SHA1)).toEqual({ kind: 'transient', why: 'an answer of more than 8 MiB' });
+    opened.close();
+    await new Promise((done) => endless.close(done));
   });
 
   it('uses one connection for one question after another', async () => {
