@@ -97,18 +97,27 @@ type Turn =
   | { readonly kind: 'wait'; readonly ms: number }
   | { readonly kind: 'behind'; readonly until: Promise<void> };
 
+/** One limiter admits some 400 jobs a second, whatever it may have under way; several side by side admit as many times that. */
+const MAX_UNDER_WAY_PER_LIMITER = 8;
+
 /** Makes a questioner; bottleneck and p-queue are loaded here, since an answer from the cache needs neither. */
 export async function createQuestioner(options: QuestionerOptions): Promise<Questioner> {
   const { client, desk, clock, concurrency, signal, freshAnswer, onAnswer } = options;
   const [{ default: Bottleneck }, { default: PQueue }] = await Promise.all([import('bottleneck'), import('p-queue')]);
   // bottleneck orders and bounds what is under way. Its reservoir, its `failed` retries and its updateSettings lose track of time.
-  const limiter = new Bottleneck({ maxConcurrent: concurrency, minTime: 0 });
+  const limiterCount = Math.ceil(concurrency / MAX_UNDER_WAY_PER_LIMITER);
+  const limiters = Array.from({ length: limiterCount }, (_, index) => {
+    const maxConcurrent = Math.floor((concurrency + index) / limiterCount);
+    return { limiter: new Bottleneck({ maxConcurrent, minTime: 0 }), free: maxConcurrent };
+  });
   // Whoever sleeps is woken as soon as there is nothing left to wait for.
   const halt = new AbortController();
   const wake = AbortSignal.any([signal, halt.signal]);
   // As many sleep on it as are asked about at a time, which Node would take for a leak.
   setMaxListeners(0, wake);
   const underWay = new Map<string, Promise<Outcome>>();
+  /** Claims that are being given up. Whoever has an answer does not wait for that; whoever ends asking does. */
+  const releasing = new Set<Promise<void>>();
   /** Why nothing is asked any more. */
   let ended: VirusTotalError | undefined;
   /** What the last question that came to nothing came to, until there is an answer. */
@@ -219,12 +228,23 @@ export async function createQuestioner(options: QuestionerOptions): Promise<Ques
     await desk.block(window, resumesAt);
   }
 
+  /** Waits its turn, at the limiter that has most room. */
+  async function inTurn(priority: number, hash: string): Promise<Turn> {
+    const roomiest = limiters.reduce((one, other) => (other.free > one.free ? other : one));
+    roomiest.free--;
+    try {
+      return await roomiest.limiter.schedule({ priority }, () => takeTurn(hash));
+    } finally {
+      roomiest.free++;
+    }
+  }
+
   async function question(hash: string, firstPriority: number): Promise<Outcome> {
     let priority = firstPriority;
     let attempts = 0;
     let polledMs = 0;
     for (;;) {
-      const turn = await limiter.schedule({ priority }, () => takeTurn(hash));
+      const turn = await inTurn(priority, hash);
       switch (turn.kind) {
         case 'stopped':
           return turn.stop;
@@ -298,7 +318,23 @@ export async function createQuestioner(options: QuestionerOptions): Promise<Ques
     try {
       return await question(hash, priority);
     } finally {
-      await desk.release(hash);
+      const release = desk.release(hash);
+      releasing.add(release);
+      // What went wrong is told by `released`; until then it must not pass for unhandled.
+      release.then(
+        () => releasing.delete(release),
+        () => undefined,
+      );
+    }
+  }
+
+  /** Resolves once no claim is left of questions that have ended. */
+  async function released(): Promise<void> {
+    const ending = [...releasing];
+    try {
+      await Promise.all(ending);
+    } finally {
+      for (const release of ending) releasing.delete(release);
     }
   }
 
@@ -314,7 +350,11 @@ export async function createQuestioner(options: QuestionerOptions): Promise<Ques
     get failure() {
       return ended ?? lastFailure;
     },
-    lookUp: async (hash) => stopped() ?? ask(hash, PRIORITY.single),
+    lookUp: async (hash) => {
+      const outcome = stopped() ?? (await ask(hash, PRIORITY.single));
+      await released();
+      return outcome;
+    },
     lookUpAll: async (hashes, onOutcome) => {
       const queue = new PQueue({ concurrency });
       let broken: { readonly error: unknown } | undefined;
@@ -340,6 +380,9 @@ export async function createQuestioner(options: QuestionerOptions): Promise<Ques
         }
       } finally {
         await queue.onIdle();
+        await released().catch((error: unknown) => {
+          broken ??= { error };
+        });
       }
       if (broken !== undefined) throw broken.error;
     },
