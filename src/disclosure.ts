@@ -23,6 +23,13 @@ export interface DisclosureLog {
   close(): Promise<void>;
 }
 
+/** Lines of one month that are written together. */
+interface Batch {
+  readonly month: string;
+  readonly lines: string[];
+  readonly written: Promise<void>;
+}
+
 /**
  * Opens the disclosure log of a cache folder: `disclosed/2026-11.jsonl`, a file for each UTC month, one line for each request
  * (`{"at":…,"hash":…,"host":…,"why":…,"command":…,"run":…,"because":…,"image":…}`, the last two where they are known), appended by all
@@ -46,6 +53,9 @@ export function openDisclosureLog(options: {
   const folder = join(options.cacheFolder, 'disclosed');
   let month = '';
   let file: Promise<FileHandle> | undefined;
+  /** Takes lines until the write before it has ended: at hundreds of requests a second that is one write for many. */
+  let next: Batch | undefined;
+  let lastWrite = Promise.resolve();
 
   const fileOf = (now: string): Promise<FileHandle> => {
     if (file !== undefined && month === now) return file;
@@ -58,22 +68,40 @@ export function openDisclosureLog(options: {
     })();
     return file;
   };
+  const batchOf = (now: string): Batch => {
+    if (next?.month === now) return next;
+    const lines: string[] = [];
+    const written = lastWrite.then(() => {
+      if (next === batch) next = undefined;
+      return write(now, lines.join(''));
+    });
+    const batch: Batch = { month: now, lines, written };
+    lastWrite = written.catch(() => undefined);
+    next = batch;
+    return batch;
+  };
+  const write = async (now: string, text: string): Promise<void> => {
+    try {
+      const bytes = Buffer.from(text);
+      // One write for whole lines: appends of several processes do not mix.
+      const { bytesWritten } = await (await fileOf(now)).write(bytes);
+      if (bytesWritten < bytes.length) throw new Error('the disk is full');
+    } catch (error) {
+      // A file that could not be opened is tried anew the next time.
+      file = undefined;
+      throw storageError('note what is asked', folder, error);
+    }
+  };
   return {
-    note: async (hash, { because, image } = {}) => {
-      try {
-        const at = clock.now().toISOString();
-        const said = { because: shortened(because), image: shortened(image) };
-        const line = Buffer.from(`${JSON.stringify({ at, hash, host, why, command, run, ...said })}\n`);
-        // One write for a whole line: appends of several processes do not mix.
-        const { bytesWritten } = await (await fileOf(at.slice(0, 7))).write(line);
-        if (bytesWritten < line.length) throw new Error('the disk is full');
-      } catch (error) {
-        // A file that could not be opened is tried anew the next time.
-        file = undefined;
-        throw storageError('note what is asked', folder, error);
-      }
+    note: (hash, { because, image } = {}) => {
+      const at = clock.now().toISOString();
+      const said = { because: shortened(because), image: shortened(image) };
+      const batch = batchOf(at.slice(0, 7));
+      batch.lines.push(`${JSON.stringify({ at, hash, host, why, command, run, ...said })}\n`);
+      return batch.written;
     },
     close: async () => {
+      await lastWrite;
       const opened = file;
       file = undefined;
       try {
