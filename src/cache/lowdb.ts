@@ -29,12 +29,19 @@ interface Writing {
   readonly isAbandoned: typeof import('./journal-writer.js')['isAbandoned'];
 }
 
+/** What is asked one by one in the same turn: journals are then looked at once for all. */
+interface AskedTogether {
+  readonly hashes: string[];
+  readonly answers: Promise<ReadonlyMap<string, Lookup>>;
+}
+
 class LowdbCache implements AnswerCache {
   readonly #storage: Storage;
   #writing: Promise<Writing> | undefined;
   #hasPut = false;
   #folding: Promise<void> | undefined;
   #isClosed = false;
+  #asked: AskedTogether | undefined;
 
   constructor(folder: string, onReport: (message: string) => void) {
     const report = eachOnce(onReport);
@@ -45,7 +52,10 @@ class LowdbCache implements AnswerCache {
   }
 
   async get(hash: string): Promise<Lookup | undefined> {
-    return (await this.getMany([hash])).get(hash);
+    this.#asked ??= this.#ask();
+    const { hashes, answers } = this.#asked;
+    hashes.push(hash);
+    return (await answers).get(hash);
   }
 
   async getMany(hashes: readonly string[]): Promise<ReadonlyMap<string, Lookup>> {
@@ -61,6 +71,15 @@ class LowdbCache implements AnswerCache {
       if (current !== undefined) answers.set(hash, current);
     }
     return answers;
+  }
+
+  #ask(): AskedTogether {
+    const hashes: string[] = [];
+    const answers = Promise.resolve().then(() => {
+      this.#asked = undefined;
+      return this.getMany(hashes);
+    });
+    return { hashes, answers };
   }
 
   async put(lookup: Lookup): Promise<void> {
