@@ -11,7 +11,7 @@ import { type Judgement, Judgements } from './judgements.js';
 import type { KnownFiles } from './known-good/index.js';
 import type { LogFile } from './log-paths.js';
 import type { Lifetimes } from './lookup.js';
-import { carriedOver, chooseQuestions, flagFiles, locateFiles } from './pipeline/choosing.js';
+import { carriedOver, chooseQuestions, flagFiles, locateFiles, UNRANKED_SCORE } from './pipeline/choosing.js';
 import { removeContext, writeContext } from './pipeline/context-records.js';
 import { refreshEarlierFiles } from './pipeline/earlier-files.js';
 import { type LogCounts, noCounts, type ReadingSetup, readIntoFile } from './pipeline/log-reading.js';
@@ -236,6 +236,7 @@ class EnrichRun {
     const { isDryRun } = this.#setup;
     const files = await this.#readAll();
     await this.#memory?.flush();
+    if (this.#job.signal?.aborted && !isDryRun) return this.#leaveOff(files);
     await this.#carryOver();
     this.#withhold();
     const order = await chooseQuestions(this.#judgements, this.#memory, this.#job.sightings, this.#startedAt);
@@ -266,6 +267,24 @@ class EnrichRun {
       summary: this.#summarise(quota),
       carriedOver: this.#countCarried(),
       ...(await this.#describe(order)),
+    };
+  }
+
+  /**
+   * Ends a run that was interrupted while it read. Whoever stops it does not wait long, so nothing is ranked or refreshed any more: the
+   * next run does that, and finds what was read so far noted as read and as waiting.
+   */
+  async #leaveOff(files: readonly WrittenFile[]): Promise<EnrichOutcome> {
+    this.#withhold();
+    const unranked = await chooseQuestions(this.#judgements, undefined, undefined, this.#startedAt);
+    await this.#noteWaiting(unranked.map((file) => ({ ...file, score: UNRANKED_SCORE })));
+    await this.#writeContexts(files, new Set());
+    await this.#remember(files);
+    this.#noteInterruption();
+    return {
+      summary: this.#summarise(await this.#usage()),
+      carriedOver: { answered: 0, waiting: 0 },
+      ...(await this.#describe([])),
     };
   }
 
@@ -549,12 +568,12 @@ class EnrichRun {
       // Nothing about it has changed since its context was written.
       if (!this.#prints.has(file) && !refreshed.has(enrichedPath)) continue;
       try {
-        this.#job.signal?.throwIfAborted();
-        const log = { path: logPath, enrichedPath };
         if (!isFlagged(file, this.#judgements)) {
           await removeContext(enrichedPath);
           continue;
         }
+        this.#job.signal?.throwIfAborted();
+        const log = { path: logPath, enrichedPath };
         const records = await writeContext(log, this.#judgements, this.#setup.limits, this.#job.signal);
         this.#observer.onContext(enrichedPath, records);
       } catch (error) {

@@ -64,14 +64,20 @@ function* hashesOf(judgements: Judgements, isMeant: (judgement: Judgement) => bo
 /** So many files of earlier nights are taken into a night's choice, half of them by score and half by how long they have waited. */
 const MAX_CARRIED_OVER = 10_000;
 
-/** The waiting files whose turn may come: the most telling and the oldest, since rankFiles asks both. */
+/** The score of a file that waits and was never ranked, since its run was interrupted: above all others. */
+export const UNRANKED_SCORE = 1_000_000;
+
+/** The waiting files whose turn may come: the most telling and the oldest, since rankFiles asks both, and such as are to be ranked first. */
 export function carriedOver(waiting: ReadonlyMap<string, WaitingFile>): Set<string> {
-  const files = [...waiting];
-  if (files.length <= MAX_CARRIED_OVER) return new Set(waiting.keys());
+  if (waiting.size <= MAX_CARRIED_OVER) return new Set(waiting.keys());
   const half = MAX_CARRIED_OVER / 2;
-  const byScore = files.toSorted(([, a], [, b]) => b.score - a.score).slice(0, half);
+  const files = [...waiting];
+  const ranked = files.filter(([, { score }]) => score < UNRANKED_SCORE);
+  // A flood of them takes no place from the ranked.
+  const unranked = files.filter(([, { score }]) => score >= UNRANKED_SCORE).slice(0, half);
+  const byScore = ranked.toSorted(([, a], [, b]) => b.score - a.score).slice(0, half);
   const byAge = files.toSorted(([, a], [, b]) => a.since.getTime() - b.since.getTime()).slice(0, half);
-  return new Set([...byScore, ...byAge].map(([hash]) => hash));
+  return new Set([...byScore, ...byAge, ...unranked].map(([hash]) => hash));
 }
 
 /** Adds to judgements what sightings, of this run and all before it, say together with the answers, and where the files ran. */

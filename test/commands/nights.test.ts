@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { Writable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runEnrich } from '../../src/commands/enrich.js';
 import { runQueue } from '../../src/commands/queue.js';
@@ -119,6 +120,41 @@ describe('one night after another', () => {
     expect(second.hashes.waiting).toBe(0);
     expect(membersOf(dropper.sha1)).toEqual([expect.objectContaining({ verdict: 'malicious' })]);
     expect(second.verdicts.unchecked).toBe(0);
+  });
+
+  it('goes on where a night was stopped while it read: what was read is not read again, and waits', async () => {
+    await start();
+    const running = shell();
+    const stopping = {
+      ...running,
+      // Told of each log once it is read.
+      stderr: new Writable({
+        write: (chunk, _encoding, done) => {
+          if (/process creations/.test(String(chunk))) running.interrupt();
+          done();
+        },
+      }),
+    };
+    await runEnrich(stopping, [logs], { verbose: true, json: true });
+    const stopped: Summary = JSON.parse(running.printed());
+    expect(stopped.logs.read).toBeGreaterThan(0);
+    expect(stopped.logs.read).toBeLessThan(4);
+    expect(stopped.failures).toEqual([expect.objectContaining({ code: 'INTERRUPTED' })]);
+    expect(standIn.requests).toEqual([]);
+
+    // Ranked when it is next looked at.
+    const queue = shell();
+    await runQueue(queue, { json: true });
+    const waiting: { score: number }[] = JSON.parse(queue.printed()).files;
+    expect(waiting).toHaveLength(stopped.hashes.waiting);
+    expect(waiting.map(({ score }) => score)).toEqual(waiting.map(({ score }) => score).toSorted((a, b) => b - a));
+    const next = await oneNight();
+    expect(next.logs).toEqual({ read: 4 - stopped.logs.read, unchanged: stopped.logs.read, skipped: 0, failed: 0 });
+    expect(next.hashes.waiting).toBe(0);
+    const interrupted = outputs();
+    rmSync(join(root, 'cache', 'logs.json'));
+    await oneNight();
+    expect(outputs()).toEqual(interrupted);
   });
 
   it('follows changed thresholds without a question', async () => {
