@@ -9,14 +9,16 @@ const ALPHA = 0.7213 / (1 + 1.079 / REGISTERS);
 /** The digest's 53 bits less those that choose the register, plus one: no honest register is higher. */
 const MAX_RANK = 53 - INDEX_BITS + 1;
 
+const NO_DIGESTS: readonly number[] = [];
+
 /**
  * How many different things were seen: exact up to 64, beyond that an estimate in half a kilobyte. Adding something again
  * changes nothing, and neither does the order of additions and merges, so logs may be read again, in pieces and by several
  * processes at once.
  */
 export class DistinctCount {
-  /** Digests, ascending; undefined once there are too many. */
-  #digests: number[] | undefined = [];
+  /** Digests, ascending; undefined once there are too many. Replaced, not changed: most counts are of one, and an array that grew holds much room. */
+  #digests: readonly number[] | undefined = NO_DIGESTS;
   #registers: Uint8Array | undefined;
 
   /** Whether `count` is exact. */
@@ -75,14 +77,14 @@ export class DistinctCount {
   /** An independent count of the same things. */
   copy(): DistinctCount {
     const count = new DistinctCount();
-    count.#digests = this.#digests?.slice();
+    count.#digests = this.#digests;
     count.#registers = this.#registers?.slice();
     return count;
   }
 
   /** Plain JSON: the digests while exact, else the registers in base64. */
   toJSON(): readonly number[] | string {
-    if (this.#digests !== undefined) return this.#digests.slice();
+    if (this.#digests !== undefined) return this.#digests;
     return Buffer.from(this.#registers ?? new Uint8Array(REGISTERS)).toString('base64');
   }
 
@@ -115,7 +117,7 @@ export class DistinctCount {
       this.#estimate();
       this.#raise(digest);
     } else {
-      digests.splice(place, 0, digest);
+      this.#digests = digests.length === 0 ? [digest] : [...digests.slice(0, place), digest, ...digests.slice(place)];
     }
     return true;
   }

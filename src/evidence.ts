@@ -49,7 +49,8 @@ export interface FileEvidence {
 }
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
-type GrowingEvidence = Mutable<Omit<FileEvidence, ListName>> & { readonly [Name in ListName]: string[] };
+/** Lists are replaced, not changed: a list of one that was pushed to takes the room of seventeen, and most hold one. */
+type GrowingEvidence = Mutable<Omit<FileEvidence, 'metadata'>> & { metadata: Mutable<FileMetadata> };
 
 /** The lists of samples: how many values, how long, and the order in which values are kept when there are more. */
 const LISTS = {
@@ -77,19 +78,21 @@ const METADATA_FIELDS = [
   ['fileVersion', 'FileVersion', 'file_version'],
 ] as const;
 
+const NO_TEXTS: readonly string[] = [];
+
 /** Evidence without any sighting. */
 export function emptyEvidence(): FileEvidence {
   return {
     records: new DistinctCount(),
     hosts: new DistinctCount(),
-    hostNames: [],
-    images: [],
-    parents: [],
-    users: [],
-    integrityLevels: [],
-    commandLines: [],
-    parentCommandLines: [],
-    logs: [],
+    hostNames: NO_TEXTS,
+    images: NO_TEXTS,
+    parents: NO_TEXTS,
+    users: NO_TEXTS,
+    integrityLevels: NO_TEXTS,
+    commandLines: NO_TEXTS,
+    parentCommandLines: NO_TEXTS,
+    logs: NO_TEXTS,
     metadata: {},
     firstSeen: undefined,
     lastSeen: undefined,
@@ -170,12 +173,13 @@ export function timeOf(event: SysmonEvent): Date | undefined {
 }
 
 /** `2026-11-24 04:22:01.123`, with a blank or a T, with or without Z: always UTC. */
-const UTC_TIME = /^(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d(?:\.\d{1,3})?)/;
+const UTC_TIME = /^\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{1,3})?/;
 
 function readTime(text: string | undefined): Date | undefined {
   const match = text === undefined ? null : UTC_TIME.exec(text);
   if (match === null) return undefined;
-  const date = new Date(`${match[1]}T${match[2]}Z`);
+  const [time] = match;
+  const date = new Date(`${time.slice(0, 10)}T${time.slice(11)}Z`);
   return Number.isNaN(date.getTime()) ? undefined : date;
 }
 
@@ -201,13 +205,13 @@ export function evidenceFromJson(json: unknown): FileEvidence | undefined {
   if (records === undefined || hosts === undefined) return undefined;
   const evidence: GrowingEvidence = { ...(emptyEvidence() as GrowingEvidence), records, hosts };
   for (const [name, member] of STORED_LISTS) {
-    const texts = members[member] ?? [];
+    const texts = members[member] ?? NO_TEXTS;
     if (!Array.isArray(texts) || texts.length > LISTS[name].limit) return undefined;
     for (const text of texts) {
       if (typeof text !== 'string' || text.length > LISTS[name].maxLength) return undefined;
-      // Stored in its order already: ranking every sample anew would cost most of the reading.
-      evidence[name].push(text);
     }
+    // Stored in its order already: ranking every sample anew would cost most of the reading.
+    evidence[name] = texts;
   }
   for (const [name, , member] of METADATA_FIELDS) {
     const value = members[member];
@@ -231,6 +235,10 @@ function keep(evidence: GrowingEvidence, name: ListName, value: string | undefin
   const { limit, maxLength, rank } = LISTS[name];
   const text = value.length > maxLength ? value.slice(0, maxLength) : value;
   if (list.includes(text)) return false;
+  if (list.length === 0) {
+    evidence[name] = [shared(text)];
+    return true;
+  }
   const textRank = rank(text);
   let place = list.length;
   while (place > 0) {
@@ -240,9 +248,23 @@ function keep(evidence: GrowingEvidence, name: ListName, value: string | undefin
     place--;
   }
   if (place >= limit) return false;
-  list.splice(place, 0, text);
-  if (list.length > limit) list.pop();
+  evidence[name] = [...list.slice(0, place), shared(text), ...list.slice(place, limit - 1)];
   return true;
+}
+
+/** Texts that are kept in few copies, and how long they may be. */
+const MAX_SHARED = 4096;
+const MAX_SHARED_LENGTH = 128;
+const sharedTexts = new Map<string, string>();
+
+/** The same text for all evidence that names the same user, parent or maker: a night's files differ in few of them. */
+function shared(text: string): string {
+  if (text.length > MAX_SHARED_LENGTH) return text;
+  const known = sharedTexts.get(text);
+  if (known !== undefined) return known;
+  if (sharedTexts.size >= MAX_SHARED) sharedTexts.clear();
+  sharedTexts.set(text, text);
+  return text;
 }
 
 /** Ranks that are remembered per kind of text. */
@@ -290,7 +312,7 @@ function setMetadata(evidence: GrowingEvidence, name: keyof FileMetadata, value:
   if (value === undefined) return false;
   const current = evidence.metadata[name];
   if (current === value || (current !== undefined && current !== '' && (value === '' || current < value))) return false;
-  evidence.metadata = { ...evidence.metadata, [name]: value };
+  evidence.metadata[name] = shared(value);
   return true;
 }
 
