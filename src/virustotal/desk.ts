@@ -98,14 +98,12 @@ const BOOKS_ENDING = '.json';
 const SALT_BYTES = 32;
 const SALT_CHECKSUM_BYTES = 16;
 
-/** With more questions than this under way at once a step waits for others to share it. */
-const MAX_UNSHARED = 8;
-
 /**
- * From one such step to the next: each takes the lock and two syncs of the disk, however many it is for. At 500 answers a second steps
- * without pause took a third of a processor; a question takes longer anyway.
+ * How long a step waits for others to share it, from the start of the one before: each takes the lock and two syncs of the disk, some
+ * 2 ms of a processor, however many it is for. The more questions are under way, the more are worth waiting for; one alone is not.
  */
-const SHARING_MS = 10;
+const SHARING_MS_PER_QUESTION = 0.5;
+const MAX_SHARING_MS = 25;
 
 /** One change of the books; `run` gets them as they are and returns them as they shall be (the same object for no change). */
 interface Step {
@@ -143,8 +141,9 @@ export async function openDesk(options: DeskOptions): Promise<Desk> {
     while (waiting.length > 0) {
       let steps: readonly Step[] = [];
       try {
-        const pauseMs = lastRoundMs + SHARING_MS - performance.now();
-        if (claimed.size > MAX_UNSHARED && pauseMs > 0) await sleep(pauseMs);
+        const sharingMs = Math.min(claimed.size * SHARING_MS_PER_QUESTION, MAX_SHARING_MS);
+        const pauseMs = lastRoundMs + sharingMs - performance.now();
+        if (pauseMs >= 1) await sleep(pauseMs);
         lastRoundMs = performance.now();
         await withLock(folder, name, async () => {
           steps = waiting;
