@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestsOf, primaryDigestOf } from '../src/cache/answer-set.js';
 import { shardPrefixOf } from '../src/cache/shard.js';
-import { type Lookup, lookupToJson } from '../src/lookup.js';
+import { digestsOf, type Lookup, lookupToJson, primaryDigestOf } from '../src/lookup.js';
 import { sha1Of } from './events.js';
 
 /** The answer on a generated file: one in ten is detected, one in eight unknown to VirusTotal. */

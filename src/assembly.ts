@@ -2,33 +2,26 @@ import { stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { AlertChannel, AlertOutbox } from './alerts.js';
-import { type AnswerCache, folderOf, openCache } from './cache/index.js';
+import { type AnswerCache, cacheFolderName, dataFolder } from './cache/index.js';
 import type { ChangeLog } from './changes.js';
 import type { Clock } from './clock.js';
-import type { Config, LimitWindow, RequestLimits } from './config.js';
-import { type EnrichmentError, messageOf, StorageError, systemCodeOf, UsageError } from './errors.js';
+import { type Config, type LimitWindow, type RequestLimits, requireApiKey } from './config.js';
+import { type EnrichmentError, messageOf, StorageError, systemCodeOf } from './errors.js';
 import type { KnownFiles } from './known-good/index.js';
 import { isFresh } from './lookup.js';
 import type { LogStates } from './pipeline/log-states.js';
 import type { EnrichQuestioner } from './pipeline.js';
 import type { DispensableSightings } from './sightings/dispensable.js';
 import type { SightingStore } from './sightings/index.js';
-import { makeFolder } from './storage/json-file.js';
 import type { QuotaSummary, QuotaWindow } from './summary.js';
 import type { Purpose, Usage } from './virustotal/ledger.js';
 import type { OverallQuotas } from './virustotal/response.js';
 import type { Questioner } from './virustotal/schedule.js';
 
-const packageJson: { readonly version: string } = createRequire(import.meta.url)('../package.json');
-
-/** Answers are kept per VirusTotal host, so that a test server's never mix with the real ones. */
-export function cacheFolderName(baseUrl: string): string {
-  return new URL(baseUrl).host.replace(/[^a-z0-9.-]/gi, '_');
-}
-
-/** Opens the cache the settings name. `onReport` is told what is worth knowing about it. */
-export async function openConfiguredCache(config: Config, onReport: (report: string) => void): Promise<AnswerCache> {
-  return openCache(join(dataFolder(config), cacheFolderName(config.baseUrl)), { onReport });
+/** The version of this package. */
+function packageVersion(): string {
+  const packageJson: { readonly version: string } = createRequire(import.meta.url)('../package.json');
+  return packageJson.version;
 }
 
 /**
@@ -126,9 +119,7 @@ async function alertChannels(
     const url = config.alertUrl.reveal();
     const { proxyFromEnvironment } = await import('./virustotal/proxy.js');
     const proxy = proxyFromEnvironment(config.proxyEnvironment.reveal(), url);
-    channels.push(
-      webhookChannel({ url, version: packageJson.version, clock, ...(proxy === undefined ? {} : { proxy }) }),
-    );
+    channels.push(webhookChannel({ url, version: packageVersion(), clock, ...(proxy === undefined ? {} : { proxy }) }));
   }
   if (execCommand !== undefined) {
     const secrets = new Set(['VT_API_KEY', 'VT_API_KEY_FILE', 'ALERT_URL']);
@@ -186,15 +177,6 @@ export async function openKnownLists(config: Config, onNote: (note: string) => v
   };
 }
 
-/** Throws UsageError KEY_MISSING that says where to get one, where the settings hold no key. */
-export function requireApiKey(config: Config): void {
-  if (config.apiKey !== undefined) return;
-  throw new UsageError(
-    'KEY_MISSING',
-    'no API key: set VT_API_KEY (environment or .env) or VT_API_KEY_FILE to a file that holds it; get one at https://www.virustotal.com/gui/my-apikey. --offline needs none',
-  );
-}
-
 /** How asking is set up. */
 export interface AskingOptions {
   readonly cache: AnswerCache;
@@ -242,7 +224,7 @@ export async function openQuestioner(config: Config, options: AskingOptions): Pr
   const client = await openClient({
     baseUrl: config.baseUrl,
     key,
-    version: packageJson.version,
+    version: packageVersion(),
     timeoutMs: config.timeoutMs,
     clock,
     ...(proxy === undefined ? {} : { proxy }),
@@ -349,11 +331,6 @@ function withTheirLimits(
   };
 }
 
-/** The folder of all data: the ledger, sightings and states stand beside the answers of all hosts. Throws UsageError where none is named. */
-export function dataFolder(config: Config): string {
-  return folderOf(config.cacheUrl);
-}
-
 function quotaSummary(usage: Usage): QuotaSummary {
   const window = ({ used, limit }: Usage['day']): QuotaWindow => ({
     used,
@@ -376,6 +353,7 @@ const TERMS = [
 export async function showTermsOnce(config: Config, say: (text: string) => void): Promise<void> {
   const marker = join(dataFolder(config), 'terms-shown');
   try {
+    const { makeFolder } = await import('./storage/json-file.js');
     await makeFolder(dataFolder(config));
     await writeFile(marker, '', { flag: 'wx', mode: 0o600 });
   } catch (error) {

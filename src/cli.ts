@@ -1,5 +1,4 @@
 #!/usr/bin/env node
-import process from 'node:process';
 import { Writable } from 'node:stream';
 import { systemClock } from './clock.js';
 import { describeError, EXIT, type Shell } from './commands/shell.js';
@@ -121,14 +120,18 @@ async function main(): Promise<void> {
     if (systemCodeOf(error) === 'EPIPE') stop();
     else fail(new StorageError('OUTPUT', `standard output cannot be written (${messageOf(error)})`));
   });
-  // Nobody is left to be told of a stderr that fails.
-  const stderr = droppingOutput(process.stderr, () => undefined);
+  let openStderr: Writable | undefined;
+  /** Made when something is said: a look into the cache is over sooner. Nobody is left to be told of a stderr that fails. */
+  const stderr = (): Writable => {
+    openStderr ??= droppingOutput(process.stderr, () => undefined);
+    return openStderr;
+  };
   let runLog: Writable | undefined;
   const shell: Shell = {
     stdin: standardInput(interruption.signal),
     stdout,
     get stderr() {
-      return runLog ?? stderr;
+      return runLog ?? stderr();
     },
     env: process.env,
     isStdoutTerminal: process.stdout.isTTY,
@@ -152,7 +155,7 @@ async function main(): Promise<void> {
       const { runProgram } = await import('./commands/program.js');
       status = await runProgram(shell, words, async () => {
         const { jsonRunLog } = await import('./run-log.js');
-        runLog = jsonRunLog(stderr, systemClock);
+        runLog = jsonRunLog(stderr(), systemClock);
       });
     }
   } catch (error) {

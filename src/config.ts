@@ -2,10 +2,12 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { inspect, parseEnv } from 'node:util';
 import { messageOf, UsageError } from './errors.js';
 import type { Lifetimes } from './lookup.js';
 import type { Thresholds } from './verdict.js';
+
+/** What `node:util` calls `inspect.custom`; that module takes longer to load than all of this one. */
+const INSPECT = Symbol.for('nodejs.util.inspect.custom');
 
 /** A value that must not be seen: printed, inspected or serialised it shows only that it is there. */
 export class Secret<T = string> {
@@ -28,7 +30,7 @@ export class Secret<T = string> {
     return '[secret]';
   }
 
-  [inspect.custom](): string {
+  [INSPECT](): string {
     return '[secret]';
   }
 }
@@ -163,6 +165,15 @@ export function loadConfig(env: Environment, envFile?: string, at: Places = plac
   };
 }
 
+/** Throws UsageError KEY_MISSING that says where to get one, where the settings hold no key. */
+export function requireApiKey(config: Config): void {
+  if (config.apiKey !== undefined) return;
+  throw new UsageError(
+    'KEY_MISSING',
+    'no API key: set VT_API_KEY (environment or .env) or VT_API_KEY_FILE to a file that holds it; get one at https://www.virustotal.com/gui/my-apikey. --offline needs none',
+  );
+}
+
 const PROXY_VARIABLES = ['https_proxy', 'HTTPS_PROXY', 'no_proxy', 'NO_PROXY'] as const;
 
 type Setting = (name: string) => string | undefined;
@@ -178,7 +189,8 @@ function readEnvFile(path: string, warnings: string[]): Environment {
   } catch (error) {
     throw new UsageError('BAD_SETTING', `${path}: the settings file cannot be read (${messageOf(error)})`);
   }
-  const settings = parseEnv(text) as Environment;
+  // Not imported: that would load all of the module, and every command waits for its settings.
+  const settings = process.getBuiltinModule('node:util').parseEnv(text) as Environment;
   if (settings['VT_API_KEY'] !== undefined) warnIfReadableByAll(path, warnings);
   return settings;
 }

@@ -1,5 +1,5 @@
-export { type AskingOptions, type OpenQuestioner, openConfiguredCache, openQuestioner } from './assembly.js';
-export { type AnswerCache, type CacheStats, openCache } from './cache/index.js';
+export { type AskingOptions, type OpenQuestioner, openQuestioner } from './assembly.js';
+export { type AnswerCache, type CacheStats, openCache, openConfiguredCache } from './cache/index.js';
 export { type Clock, systemClock } from './clock.js';
 export { type Config, loadConfig, type RequestLimits, Secret } from './config.js';
 export {

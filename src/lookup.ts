@@ -1,4 +1,4 @@
-import { algorithmOf, type FileHashes, LOOKUP_ALGORITHMS } from './hash.js';
+import { algorithmOf, type FileHashes, LOOKUP_ALGORITHMS, lookupKeyOf } from './hash.js';
 
 /** What asking VirusTotal gave. `pending`: it knows the file and has not analysed it yet. */
 export type LookupStatus = 'found' | 'not_found' | 'pending';
@@ -89,6 +89,16 @@ export function isFresh(lookup: Lookup, lifetimes: Lifetimes, now: Date): boolea
   const ageMs = now.getTime() - lookup.askedAt.getTime();
   const lifetime = lifetimeMs(lookup, lifetimes);
   return ageMs < lifetime && ageMs > -lifetime;
+}
+
+/** The digest an answer is kept under: SHA1, where that is not known SHA256, else MD5. */
+export function primaryDigestOf(lookup: Lookup): string {
+  return lookupKeyOf(lookup.hashes)?.hash ?? lookup.askedHash;
+}
+
+/** All digests that name the answer's file. */
+export function digestsOf(lookup: Lookup): string[] {
+  return LOOKUP_ALGORITHMS.flatMap((algorithm) => lookup.hashes[algorithm] ?? []);
 }
 
 const COUNT_KEYS = [

@@ -1,5 +1,5 @@
-import { type FileHashes, LOOKUP_ALGORITHMS, lookupKeyOf } from '../hash.js';
-import type { Lookup } from '../lookup.js';
+import { type FileHashes, LOOKUP_ALGORITHMS } from '../hash.js';
+import { digestsOf, type Lookup, primaryDigestOf } from '../lookup.js';
 
 /**
  * Answers in memory, one per file, found by any of its digests. What is written here about files and their digests is what every
@@ -51,16 +51,6 @@ export class AnswerSet {
   digests(): Iterable<readonly [string, Lookup]> {
     return this.#byDigest;
   }
-}
-
-/** The digest an answer is kept under: SHA1, where that is not known SHA256, else MD5. */
-export function primaryDigestOf(lookup: Lookup): string {
-  return lookupKeyOf(lookup.hashes)?.hash ?? lookup.askedHash;
-}
-
-/** All digests that name the answer's file. */
-export function digestsOf(lookup: Lookup): string[] {
-  return LOOKUP_ALGORITHMS.flatMap((algorithm) => lookup.hashes[algorithm] ?? []);
 }
 
 /** Whether two answers that share a digest are about one file: no algorithm gives different digests for them. */

@@ -1,4 +1,6 @@
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Config } from '../config.js';
 import { messageOf, UsageError } from '../errors.js';
 import type { AnswerCache } from './answer-cache.js';
 import { openLowdbCache } from './lowdb.js';
@@ -37,4 +39,19 @@ export function folderOf(url: string): string {
   } catch (error) {
     throw new UsageError('BAD_SETTING', `${url}: ${messageOf(error)}: use file: and a folder`, { cause: error });
   }
+}
+
+/** The folder of all data: the ledger, sightings and states stand beside the answers of all hosts. Throws UsageError where none is named. */
+export function dataFolder(config: Config): string {
+  return folderOf(config.cacheUrl);
+}
+
+/** Answers are kept per VirusTotal host, so that a test server's never mix with the real ones. */
+export function cacheFolderName(baseUrl: string): string {
+  return new URL(baseUrl).host.replace(/[^a-z0-9.-]/gi, '_');
+}
+
+/** Opens the cache the settings name. `onReport` is told what is worth knowing about it. */
+export async function openConfiguredCache(config: Config, onReport: (report: string) => void): Promise<AnswerCache> {
+  return openCache(join(dataFolder(config), cacheFolderName(config.baseUrl)), { onReport });
 }

@@ -1,9 +1,9 @@
 import { join, resolve } from 'node:path';
 import { messageOf, StorageError } from '../errors.js';
 import { algorithmOf } from '../hash.js';
-import type { Lookup } from '../lookup.js';
+import { digestsOf, type Lookup } from '../lookup.js';
 import type { AnswerCache, CacheStats } from './answer-cache.js';
-import { AnswerSet, digestsOf } from './answer-set.js';
+import type { AnswerSet } from './answer-set.js';
 import { JournalReader, type Journals } from './journal.js';
 import type { JournalWriter } from './journal-writer.js';
 import { ShardReader } from './shard.js';
@@ -103,7 +103,7 @@ class LowdbCache implements AnswerCache {
   async *answers(): AsyncIterable<Lookup> {
     const { shards } = await this.#write();
     const journals = this.#storage.journals.read();
-    const known = new AnswerSet();
+    const known = await emptyAnswerSet();
     for (const prefix of await shards.prefixes()) {
       for (const lookup of await shards.answersOf(prefix)) {
         // An answer that a journal may change is told once it is merged.
@@ -191,7 +191,7 @@ class LowdbCache implements AnswerCache {
       }
       digests = [...learnt];
     }
-    const known = new AnswerSet();
+    const known = await emptyAnswerSet();
     for (const lookup of [...storedAnswers, ...journalAnswers]) known.add(lookup);
     return known.get(hash);
   }
@@ -200,6 +200,12 @@ class LowdbCache implements AnswerCache {
     const { journalFolder, report } = this.#storage;
     report(`${journalFolder}: answers stay in the journal until the next run: ${messageOf(error)}`);
   }
+}
+
+/** Loaded when answers are to be merged, which a cached check mostly does not need. */
+async function emptyAnswerSet(): Promise<AnswerSet> {
+  const { AnswerSet } = await import('./answer-set.js');
+  return new AnswerSet();
 }
 
 function eachOnce(onReport: (message: string) => void): (message: string) => void {

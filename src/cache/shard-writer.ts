@@ -3,12 +3,12 @@ import { copyFile, readdir, rm } from 'node:fs/promises';
 import { Low } from 'lowdb';
 import { messageOf, systemCodeOf } from '../errors.js';
 import { algorithmOf } from '../hash.js';
-import { type Lookup, lookupToJson } from '../lookup.js';
+import { digestsOf, type Lookup, lookupToJson, primaryDigestOf } from '../lookup.js';
 import { jsonFile, makeFolder, setAside, setAsidePath, syncFolder } from '../storage/json-file.js';
 import { withLock } from '../storage/lock.js';
 import { storageError } from '../storage/storage-error.js';
 import { removeAbandoned } from '../storage/temporary.js';
-import { AnswerSet, digestsOf, primaryDigestOf } from './answer-set.js';
+import { AnswerSet } from './answer-set.js';
 import type { Journal, JournalReader } from './journal.js';
 import { readAnswer, type ShardReader, shardPrefixOf } from './shard.js';
 

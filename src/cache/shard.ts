@@ -2,9 +2,8 @@ import { closeSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemCodeOf } from '../errors.js';
 import { algorithmOf } from '../hash.js';
-import { type Lookup, lookupFromJson } from '../lookup.js';
+import { digestsOf, type Lookup, lookupFromJson, primaryDigestOf } from '../lookup.js';
 import { storageError } from '../storage/storage-error.js';
-import { digestsOf, primaryDigestOf } from './answer-set.js';
 
 /** Shards searched before other work gets a turn. */
 const SHARDS_PER_TURN = 32;

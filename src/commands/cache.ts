@@ -1,6 +1,7 @@
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
-import { openConfiguredCache, openDispensableSightings, openVerdictWatch } from '../assembly.js';
+import { openDispensableSightings, openVerdictWatch } from '../assembly.js';
+import { openConfiguredCache } from '../cache/index.js';
 import { importPack, packLines } from '../cache/pack.js';
 import { changeToJson } from '../changes.js';
 import { loadConfig, parseDuration } from '../config.js';

@@ -1,14 +1,6 @@
-import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
-import {
-  openConfiguredCache,
-  openDispensableSightings,
-  openQuestioner,
-  openVerdictWatch,
-  requireApiKey,
-} from '../assembly.js';
-import type { Config } from '../config.js';
-import { loadConfig } from '../config.js';
+import { createReadStream, statSync } from 'node:fs';
+import { openConfiguredCache } from '../cache/index.js';
+import { type Config, loadConfig, requireApiKey } from '../config.js';
 import { EnrichmentError, LogError, messageOf, UsageError, type VirusTotalError } from '../errors.js';
 import { algorithmOf, type FileHashes, isPlaceholder, type LookupKey, lookupKeyOf, parseHashes } from '../hash.js';
 import { isFresh, type Lookup } from '../lookup.js';
@@ -70,7 +62,8 @@ export async function runCheck(shell: Shell, what: readonly string[], options: C
     let hasFailed = problems > 0;
     if (due.length > 0 && !options.offline) {
       const say = (text: string): void => warn(shell, options, text);
-      const { FailedQuestions, LostMemory } = await import('./run-output.js');
+      const [{ FailedQuestions, LostMemory }, { openDispensableSightings, openQuestioner, openVerdictWatch }] =
+        await Promise.all([import('./run-output.js'), import('../assembly.js')]);
       const { onLost } = new LostMemory(({ message }) => {
         hasFailed = true;
         complain(shell, message);
@@ -201,15 +194,20 @@ async function readSubject(given: string, line: number | undefined): Promise<Sub
   if (key !== undefined) return { given, key };
   const what = `"${shorten(given, 200)}" is no hash, no SHA1=…,MD5=… field`;
   if (line !== undefined) throw new UsageError('BAD_USAGE', `standard input, line ${line}: ${what}`);
-  const isFile = await stat(given).then(
-    (status) => status.isFile(),
-    () => false,
-  );
-  if (!isFile) throw new UsageError('BAD_USAGE', `${what} and no file`);
+  if (!isFile(given)) throw new UsageError('BAD_USAGE', `${what} and no file`);
   const hashes = await hashFile(given);
   const fileKey = lookupKeyOf(hashes);
   if (fileKey === undefined) throw new LogError('UNREADABLE', `${given}: could not be hashed`);
   return { given, key: fileKey };
+}
+
+function isFile(path: string): boolean {
+  try {
+    return statSync(path).isFile();
+  } catch {
+    // Whatever stands in the way: nothing can be hashed there.
+    return false;
+  }
 }
 
 async function hashFile(path: string): Promise<FileHashes> {

@@ -3,19 +3,17 @@ import { createReadStream } from 'node:fs';
 import { access, realpath, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
-  dataFolder,
   type OpenQuestioner,
-  openConfiguredCache,
   openDispensableSightings,
   openKnownLists,
   openLogStates,
   openQuestioner,
   openVerdictWatch,
-  requireApiKey,
   showTermsOnce,
 } from '../assembly.js';
+import { dataFolder, openConfiguredCache } from '../cache/index.js';
 import { changeToJson } from '../changes.js';
-import { loadConfig, parseDuration } from '../config.js';
+import { loadConfig, parseDuration, requireApiKey } from '../config.js';
 import { readDoNotAsk } from '../do-not-ask.js';
 import { describeReject, EnrichmentError, UsageError } from '../errors.js';
 import { HASH_BEARING_EVENTS, PROCESS_CREATION } from '../event.js';

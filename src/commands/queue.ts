@@ -1,4 +1,5 @@
-import { openConfiguredCache, openConfiguredSightings, openKnownLists, openQuestioner } from '../assembly.js';
+import { openConfiguredSightings, openKnownLists, openQuestioner } from '../assembly.js';
+import { openConfiguredCache } from '../cache/index.js';
 import { loadConfig } from '../config.js';
 import { algorithmOf } from '../hash.js';
 import { Judgements } from '../judgements.js';

@@ -1,5 +1,6 @@
-import { openConfiguredCache, openDispensableSightings, openQuestioner, requireApiKey } from '../assembly.js';
-import { loadConfig } from '../config.js';
+import { openDispensableSightings, openQuestioner } from '../assembly.js';
+import { openConfiguredCache } from '../cache/index.js';
+import { loadConfig, requireApiKey } from '../config.js';
 import { escapeControls } from '../terminal.js';
 import { forecastDays } from './plan.js';
 import { describeQuota, LostMemory } from './run-output.js';

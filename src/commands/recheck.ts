@@ -1,18 +1,16 @@
 import {
-  dataFolder,
   type OpenQuestioner,
-  openConfiguredCache,
   openDispensableSightings,
   openKnownLists,
   openLogStates,
   openQuestioner,
   openVerdictWatch,
-  requireApiKey,
   showTermsOnce,
   type VerdictWatch,
 } from '../assembly.js';
+import { dataFolder, openConfiguredCache } from '../cache/index.js';
 import { changeToJson, describeChange, type VerdictChange } from '../changes.js';
-import { loadConfig } from '../config.js';
+import { loadConfig, requireApiKey } from '../config.js';
 import { readDoNotAsk } from '../do-not-ask.js';
 import { EnrichmentError } from '../errors.js';
 import { type RecheckJob, type RecheckOutcome, recheck } from '../pipeline/recheck.js';

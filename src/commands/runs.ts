@@ -1,4 +1,4 @@
-import { dataFolder } from '../assembly.js';
+import { dataFolder } from '../cache/index.js';
 import { loadConfig } from '../config.js';
 import { type RunRecord, readRuns } from '../runs.js';
 import { describeDuration, escapeControls, type Palette } from '../terminal.js';

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { cacheFolderName } from '../../src/assembly.js';
+import { cacheFolderName } from '../../src/cache/index.js';
 import { runCheck } from '../../src/commands/check.js';
 import { runEnrich } from '../../src/commands/enrich.js';
 import { runQuota } from '../../src/commands/quota.js';
