@@ -19,7 +19,7 @@ import type { LogStates } from './pipeline/log-states.js';
 import { Memory } from './pipeline/memory.js';
 import { isFlagged, refreshAll, type WrittenFile } from './pipeline/written-files.js';
 import type { RankedFile } from './ranking.js';
-import type { SightingStore, SightingsApart } from './sightings/index.js';
+import type { SightingStore, SightingsApart, WaitingFile } from './sightings/index.js';
 import { type OutputFile, outputFile } from './sinks/enriched-file.js';
 import { inPlaceFile } from './sinks/in-place.js';
 import { NATIVE_FORM, type RecordForm } from './sinks/record-form.js';
@@ -237,9 +237,10 @@ class EnrichRun {
     const files = await this.#readAll();
     await this.#memory?.flush();
     if (this.#job.signal?.aborted && !isDryRun) return this.#leaveOff(files);
-    await this.#carryOver();
+    const waiting = (await this.#job.sightings?.waiting()) ?? new Map<string, WaitingFile>();
+    await this.#carryOver(waiting);
     this.#withhold();
-    const order = await chooseQuestions(this.#judgements, this.#memory, this.#job.sightings, this.#startedAt);
+    const order = await chooseQuestions(this.#judgements, this.#memory, waiting, this.#startedAt);
     // Before asking, so that a kill in the middle of it leaves the rest in the queue.
     if (!isDryRun) await this.#noteWaiting(order);
     const quota = isDryRun ? await this.#usage() : await this.#ask(order);
@@ -260,7 +261,7 @@ class EnrichRun {
       await this.#remember(files);
       await this.#refreshEarlier(files);
       // Only now: a run that is killed before is made up for by the next one, which finds them waiting and answered.
-      if (!this.#job.states?.isLost) await this.#noteWaiting(order);
+      if (!this.#job.states?.isLost) await this.#noteSettled(order, waiting);
     }
     this.#noteInterruption();
     return {
@@ -276,7 +277,7 @@ class EnrichRun {
    */
   async #leaveOff(files: readonly WrittenFile[]): Promise<EnrichOutcome> {
     this.#withhold();
-    const unranked = await chooseQuestions(this.#judgements, undefined, undefined, this.#startedAt);
+    const unranked = await chooseQuestions(this.#judgements, undefined, new Map(), this.#startedAt);
     await this.#noteWaiting(unranked.map((file) => ({ ...file, score: UNRANKED_SCORE })));
     await this.#writeContexts(files, new Set());
     await this.#remember(files);
@@ -313,10 +314,9 @@ class EnrichRun {
   }
 
   /** Takes over what earlier runs left waiting: its logs may never be read again. */
-  async #carryOver(): Promise<void> {
-    const { sightings, questioner, doNotAsk } = this.#job;
-    if (sightings === undefined || this.#memory === undefined) return;
-    const waiting = await sightings.waiting();
+  async #carryOver(waiting: ReadonlyMap<string, WaitingFile>): Promise<void> {
+    const { questioner, doNotAsk } = this.#job;
+    if (this.#memory === undefined) return;
     for (const hash of waiting.keys()) {
       const judgement = this.#judgements.find(hash);
       if (judgement !== undefined) this.#waitedBefore.add(judgement);
@@ -604,16 +604,24 @@ class EnrichRun {
     }
   }
 
-  /** Notes what waits for a question since when, and what does no more. */
+  /** Notes what waits for a question since when. */
   async #noteWaiting(order: readonly RankedFile[]): Promise<void> {
-    const due = new Map(order.map(({ hash, score }) => [hash, score]));
+    const due = order.filter(({ hash }) => this.#isDue(hash));
+    await this.#job.sightings?.updateWaiting({ due, settled: [], now: this.#startedAt });
+  }
+
+  /** Notes what waited, in this run or before, and does no more. */
+  async #noteSettled(order: readonly RankedFile[], waiting: ReadonlyMap<string, WaitingFile>): Promise<void> {
     const settled: string[] = [];
-    for (const { hash, state } of this.#judgements.all()) {
-      if (state === 'due') continue;
-      settled.push(hash);
-      due.delete(hash);
+    for (const { hash } of order) if (!this.#isDue(hash)) settled.push(hash);
+    for (const hash of waiting.keys()) {
+      if (this.#judgements.find(hash) !== undefined && !this.#isDue(hash)) settled.push(hash);
     }
-    await this.#job.sightings?.updateWaiting({ due, settled, now: this.#startedAt });
+    if (settled.length > 0) await this.#job.sightings?.updateWaiting({ due: [], settled, now: this.#startedAt });
+  }
+
+  #isDue(hash: string): boolean {
+    return this.#judgements.find(hash)?.state === 'due';
   }
 
   /** A run that was stopped says so; by its exit status only the shell knows. */

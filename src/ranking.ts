@@ -566,9 +566,9 @@ interface AddedFile {
   readonly hash: string;
   readonly rules: RuleList;
   readonly hosts: number;
-  /** Digests of its paths, and of these without what differs from user to user and from version to version. */
-  readonly paths: readonly number[];
-  readonly places: readonly number[];
+  /** Where its part of all paths and of all places ends, which begins where that of the file before it does. */
+  readonly pathsEnd: number;
+  readonly placesEnd: number;
   readonly waitedMs: number;
   readonly isKnown: boolean;
 }
@@ -580,12 +580,13 @@ interface ScoredFile extends RankedFile {
   isPlaced: boolean;
 }
 
-const NO_DIGESTS: readonly number[] = [];
-
 /** What `rankFiles` does, for more evidence than is to be held at a time: `add` all files, then `order` them. Evidence is not kept. */
 export class Ranking {
   readonly #now: Date;
-  readonly #added: AddedFile[] = [];
+  #added: AddedFile[] = [];
+  /** Digests of all files' paths, and of these without what differs from user to user and from version to version. */
+  readonly #paths: number[] = [];
+  readonly #places: number[] = [];
   readonly #hosts = new DistinctCount();
   readonly #filesAtPath = new DigestTally();
   readonly #hostsAtPlace = new DigestTally();
@@ -604,16 +605,22 @@ export class Ranking {
     const { hosts } = evidence;
     this.#hosts.merge(hosts);
     const normalized = evidence.images.map(normalizePath);
-    const paths = normalized.length === 0 ? NO_DIGESTS : normalized.map(digestOf);
-    const places = normalized.length === 0 ? NO_DIGESTS : distinct(normalized.map(patternOf)).map(digestOf);
-    for (const path of paths) this.#filesAtPath.add(path);
-    for (const place of places) this.#countHosts(place, hosts);
+    for (const path of normalized) {
+      const digest = digestOf(path);
+      this.#filesAtPath.add(digest);
+      this.#paths.push(digest);
+    }
+    for (const place of distinct(normalized.map(patternOf))) {
+      const digest = digestOf(place);
+      this.#countHosts(digest, hosts);
+      this.#places.push(digest);
+    }
     this.#added.push({
       hash,
       rules: this.#sharedRules(rulesOf(evidence)),
       hosts: hosts.count,
-      paths,
-      places,
+      pathsEnd: this.#paths.length,
+      placesEnd: this.#places.length,
       waitedMs: waitingSince === undefined ? 0 : Math.max(0, this.#now.getTime() - waitingSince.getTime()),
       isKnown: isKnown === true,
     });
@@ -621,9 +628,7 @@ export class Ranking {
 
   /** All files, the first to be asked first. */
   order(): RankedFile[] {
-    const hosts = this.#hosts.count;
-    const scored = this.#added.map((file) => this.#score(file, hosts));
-    const ranked = scored.sort(
+    const ranked = this.#scoreAll().sort(
       (a, b) =>
         Number(a.isLast) - Number(b.isLast) ||
         b.score - a.score ||
@@ -665,22 +670,32 @@ export class Ranking {
     }
   }
 
-  #score({ hash, rules, hosts: ownHosts, paths, places, waitedMs, isKnown }: AddedFile, hosts: number): ScoredFile {
-    const { score, reasons, isStriking } = scoreOf(rules, ownHosts, {
-      hosts,
-      hostsAtPlace: Math.max(0, ...places.map((place) => this.#hostsAtPlace.count(place))),
-      filesAtPath: Math.max(0, ...paths.map((path) => this.#filesAtPath.count(path))),
-      daysWaited: waitedMs / DAY_MS,
+  #scoreAll(): ScoredFile[] {
+    const hosts = this.#hosts.count;
+    let path = 0;
+    let place = 0;
+    const scored = this.#added.map(({ hash, rules, hosts: ownHosts, pathsEnd, placesEnd, waitedMs, isKnown }) => {
+      let filesAtPath = 0;
+      for (; path < pathsEnd; path++)
+        filesAtPath = Math.max(filesAtPath, this.#filesAtPath.count(this.#paths[path] ?? 0));
+      let hostsAtPlace = 0;
+      for (; place < placesEnd; place++) {
+        hostsAtPlace = Math.max(hostsAtPlace, this.#hostsAtPlace.count(this.#places[place] ?? 0));
+      }
+      const surroundings = { hosts, hostsAtPlace, filesAtPath, daysWaited: waitedMs / DAY_MS };
+      const { score, reasons, isStriking } = scoreOf(rules, ownHosts, surroundings);
+      return {
+        hash,
+        score,
+        reasons: this.#sharedReasons(reasons),
+        isStriking,
+        waitedMs,
+        isLast: isKnown && !isStriking,
+        isPlaced: false,
+      };
     });
-    return {
-      hash,
-      score,
-      reasons: this.#sharedReasons(reasons),
-      isStriking,
-      waitedMs,
-      isLast: isKnown && !isStriking,
-      isPlaced: false,
-    };
+    this.#added = [];
+    return scored;
   }
 
   #sharedRules(rules: RuleList): RuleList {

@@ -48,7 +48,7 @@ export async function runQueue(
     }
     await judgements.resolve();
     const memory = new Memory(sightings);
-    const order = await chooseQuestions(judgements, memory, sightings, now);
+    const order = await chooseQuestions(judgements, memory, waiting, now);
     const shown = order.slice(0, options.limit ?? DEFAULT_LIMIT);
     await locateFiles(
       judgements,

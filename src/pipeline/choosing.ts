@@ -2,26 +2,25 @@ import { emptyEvidence, type FileEvidence } from '../evidence.js';
 import { flagSightings, tracesOf } from '../flags.js';
 import type { Judgement, Judgements } from '../judgements.js';
 import { type RankedFile, Ranking } from '../ranking.js';
-import type { SightingStore, WaitingFile } from '../sightings/index.js';
+import type { WaitingFile } from '../sightings/index.js';
 import type { Memory } from './memory.js';
 
 /**
  * The order in which due files are asked: the most telling first, by all that is remembered of them. Without a memory, in the order
- * they were met, without reasons. Leaves with every judgement the traces of its sightings.
+ * they were met, without reasons. `waiting` are the files that have waited for a question since earlier runs. Leaves with every judgement the traces of its sightings.
  */
 export async function chooseQuestions(
   judgements: Judgements,
   memory: Memory | undefined,
-  sightings: SightingStore | undefined,
+  waiting: ReadonlyMap<string, WaitingFile>,
   now: Date,
 ): Promise<RankedFile[]> {
-  if (memory === undefined || sightings === undefined) {
+  if (memory === undefined) {
     return [...judgements.all()]
       .filter(isToBeAsked)
       .map(({ hash }) => ({ hash, score: 0, reasons: [], isStriking: false }));
   }
   const ranking = new Ranking(now);
-  const waiting = await sightings.waiting();
   const add = (judgement: Judgement, evidence: FileEvidence): void => {
     const waitingSince = waiting.get(judgement.hash)?.since;
     ranking.add({

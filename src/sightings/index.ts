@@ -48,8 +48,7 @@ export interface WaitingFile {
 
 /** A change of the files that wait for a question. A hash in both is settled. */
 export interface WaitingChange {
-  /** Scores by digest. */
-  readonly due: ReadonlyMap<string, number>;
+  readonly due: Iterable<{ readonly hash: string; readonly score: number }>;
   readonly settled: Iterable<string>;
   readonly now: Date;
 }
@@ -168,11 +167,15 @@ class LowdbSightings implements SightingStore {
     await withLock(this.#folder, WAITING_LOCK, async () => {
       const { low, files } = await this.#readWaiting();
       let changed = false;
-      for (const [hash, score] of due) {
+      // Thousands have become due at once with few different scores.
+      const fresh = new Map<number, WaitingFile>();
+      for (const { hash, score } of due) {
         if (algorithmOf(hash) === undefined) continue;
         const known = files.get(hash);
         if (known?.score === score) continue;
-        files.set(hash, { since: known?.since ?? now, score });
+        const file = known === undefined ? (fresh.get(score) ?? { since: now, score }) : { since: known.since, score };
+        if (known === undefined) fresh.set(score, file);
+        files.set(hash, file);
         changed = true;
       }
       for (const hash of settled) changed = files.delete(hash) || changed;

@@ -20,7 +20,10 @@ it('counts all that waits, however long the queue is, and lists what a night wou
   const sightings = openSightings(root);
   const files = 12_000;
   // All of the same score but the last, which no half by age would hold.
-  const due = new Map(Array.from({ length: files }, (_, number) => [hashOf(number), number === files - 1 ? 50 : 1]));
+  const due = Array.from({ length: files }, (_, number) => ({
+    hash: hashOf(number),
+    score: number === files - 1 ? 50 : 1,
+  }));
   await sightings.updateWaiting({ due, settled: [], now: clock.now() });
   clock.advance(86_400_000);
   const running = fakeShell({ CACHE_URL: root, VT_REQUESTS_PER_DAY: '520', VT_RESERVE_PER_DAY: '20' }, { clock });

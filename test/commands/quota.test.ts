@@ -71,7 +71,10 @@ describe('limits set to auto', () => {
 
 describe('the queue', () => {
   it('is told with the day on which it will be done', async () => {
-    const due = new Map(Array.from({ length: 1000 }, (_, number) => [number.toString(16).padStart(40, '0'), 1]));
+    const due = Array.from({ length: 1000 }, (_, number) => ({
+      hash: number.toString(16).padStart(40, '0'),
+      score: 1,
+    }));
     await openSightings(root).updateWaiting({ due, settled: [], now: clock.now() });
     const { queue, text } = await quota({});
     expect(queue).toEqual({ waiting: 1000, days: 2, done_on: '2026-03-06' });

@@ -359,22 +359,22 @@ describe('sightings apart', () => {
 
 describe('the files that wait', () => {
   it('wait since they were first due, over runs, until they are settled', async () => {
-    const due = new Map([
-      [HASH, 12],
-      [OTHER_HASH, 3],
-    ]);
+    const due = [
+      { hash: HASH, score: 12 },
+      { hash: OTHER_HASH, score: 3 },
+    ];
     await open().updateWaiting({ due, settled: [], now: MONDAY });
-    await open().updateWaiting({ due: new Map([[HASH, 13]]), settled: [OTHER_HASH], now: TUESDAY });
+    await open().updateWaiting({ due: [{ hash: HASH, score: 13 }], settled: [OTHER_HASH], now: TUESDAY });
     expect(await open().waiting()).toEqual(new Map([[HASH, { since: MONDAY, score: 13 }]]));
   });
 
   it('are not waited for when they are answered in the same run', async () => {
-    await open().updateWaiting({ due: new Map([[HASH, 0]]), settled: [HASH], now: MONDAY });
+    await open().updateWaiting({ due: [{ hash: HASH, score: 0 }], settled: [HASH], now: MONDAY });
     expect((await open().waiting()).size).toBe(0);
   });
 
   it('are only files', async () => {
-    const due = new Map(['constructor', '__proto__', HASH].map((name) => [name, 1]));
+    const due = ['constructor', '__proto__', HASH].map((hash) => ({ hash, score: 1 }));
     await open().updateWaiting({ due, settled: [], now: MONDAY });
     expect([...(await open().waiting()).keys()]).toEqual([HASH]);
   });
