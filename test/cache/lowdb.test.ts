@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -46,6 +47,57 @@ beforeEach(async () => {
   reports = [];
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
+
+describe('a large shard', () => {
+  /** Spread as real digests are, and all in one shard. */
+  const digestsOf = (number: number) => {
+    const of = (algorithm: string): string =>
+      `123${createHash(algorithm).update(String(number)).digest('hex').slice(3)}`;
+    return { sha1: of('sha1'), sha256: of('sha256'), md5: of('md5') };
+  };
+  const present = Array.from({ length: 400 }, (_, number) => digestsOf(number));
+  const absent = Array.from({ length: 100 }, (_, number) => digestsOf(1000 + number));
+  const last =
+    present
+      .map(({ sha1 }) => sha1)
+      .sort()
+      .at(-1) ?? '';
+
+  beforeEach(async () => {
+    const cache = await open();
+    await Promise.all(present.map((digests, index) => cache.put(answer(digests, index))));
+    await cache.close();
+    expect((await stat(join(folder, 'answers', '123.json'))).size).toBeGreaterThan(150_000);
+  });
+
+  it('gives each answer whether it is searched for alone or together with others', async () => {
+    const cache = await open();
+    const together = await cache.getMany(present.map(({ sha1 }) => sha1));
+    expect(together.size).toBe(present.length);
+    for (const { sha1, md5 } of present) {
+      expect(await cache.get(sha1)).toEqual(together.get(sha1));
+      expect(await cache.get(md5)).toEqual(together.get(sha1));
+    }
+    for (const { sha1, md5 } of absent) {
+      expect(await cache.get(sha1)).toBeUndefined();
+      expect(await cache.get(md5)).toBeUndefined();
+    }
+    const ends = ['0', 'f'].map((digit) => `123${digit.repeat(37)}`);
+    expect((await cache.getMany(ends)).size).toBe(0);
+  });
+
+  it('of which an answer is damaged is repaired when that answer is searched for alone', async () => {
+    const path = join(folder, 'answers', '123.json');
+    const text = await readFile(path, 'utf8');
+    await writeFile(path, text.replace(`"${last}":{"status":"found"`, `"${last}":{"status":"clean"`));
+    const cache = await open();
+    expect(await cache.get(present[0]?.sha1 ?? '')).toBeDefined();
+    expect(reports).toEqual([]);
+    expect(await cache.get(last)).toBeUndefined();
+    expect(reports).toEqual([expect.stringMatching(/123\.json: 1 damaged answers taken out/)]);
+    for (const { sha1 } of present) expect((await cache.get(sha1)) === undefined).toBe(sha1 === last);
+  });
+});
 
 describe('what the lowdb cache leaves on the disk', () => {
   it('is one shard per prefix of a digest, and no journal once it is closed', async () => {
