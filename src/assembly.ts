@@ -14,6 +14,7 @@ import type { EnrichQuestioner } from './pipeline.js';
 import type { DispensableSightings } from './sightings/dispensable.js';
 import type { SightingStore } from './sightings/index.js';
 import type { QuotaSummary, QuotaWindow } from './summary.js';
+import type { VirusTotalClient } from './virustotal/client.js';
 import type { Purpose, Usage } from './virustotal/ledger.js';
 import type { OverallQuotas } from './virustotal/response.js';
 import type { Questioner } from './virustotal/schedule.js';
@@ -211,25 +212,31 @@ export async function openQuestioner(config: Config, options: AskingOptions): Pr
   const key = config.apiKey?.reveal() ?? '';
   const folder = dataFolder(config);
   // Loaded here and not above: an answer from the cache needs none of it.
-  const [{ openClient }, { openDesk }, { createQuestioner }, { proxyFromEnvironment }, { openDisclosureLog }] =
-    await Promise.all([
-      import('./virustotal/client.js'),
-      import('./virustotal/desk.js'),
-      import('./virustotal/schedule.js'),
-      import('./virustotal/proxy.js'),
-      import('./disclosure.js'),
-    ]);
+  const [{ openDesk }, { proxyFromEnvironment }, { openDisclosureLog }] = await Promise.all([
+    import('./virustotal/desk.js'),
+    import('./virustotal/proxy.js'),
+    import('./disclosure.js'),
+  ]);
   const { cache, clock } = options;
   const proxy = proxyFromEnvironment(config.proxyEnvironment.reveal(), config.baseUrl);
-  const client = await openClient({
-    baseUrl: config.baseUrl,
-    key,
-    version: packageVersion(),
-    timeoutMs: config.timeoutMs,
-    clock,
-    ...(proxy === undefined ? {} : { proxy }),
-  });
-  const theirs = config.autoLimits.size === 0 ? undefined : await client.overallQuotas();
+  // What asks is loaded with the first question: a night without one, or a look at the queue, would wait longer for it than for all else.
+  let openedClient: Promise<VirusTotalClient> | undefined;
+  const loadClient = async (): Promise<VirusTotalClient> => {
+    const { openClient } = await import('./virustotal/client.js');
+    return openClient({
+      baseUrl: config.baseUrl,
+      key,
+      version: packageVersion(),
+      timeoutMs: config.timeoutMs,
+      clock,
+      ...(proxy === undefined ? {} : { proxy }),
+    });
+  };
+  const client = (): Promise<VirusTotalClient> => {
+    openedClient ??= loadClient();
+    return openedClient;
+  };
+  const theirs = config.autoLimits.size === 0 ? undefined : await (await client()).overallQuotas();
   if (theirs === undefined && config.autoLimits.size > 0) {
     options.say(
       'VirusTotal does not tell the limits of this key; those of a public key are used where they are set to auto',
@@ -261,43 +268,53 @@ export async function openQuestioner(config: Config, options: AskingOptions): Pr
   });
   let occasionOf: Parameters<OpenQuestioner['explain']>[0] = () => undefined;
   const startedAt = clock.now();
-  const questioner = await createQuestioner({
-    client: {
-      ask: async (hash) => {
-        await disclosed.note(hash, occasionOf(hash));
-        return client.ask(hash);
+  let questioner: Questioner | undefined;
+  let openedQuestioner: Promise<Questioner> | undefined;
+  const loadQuestioner = async (): Promise<Questioner> => {
+    const [virusTotal, { createQuestioner }] = await Promise.all([client(), import('./virustotal/schedule.js')]);
+    questioner = await createQuestioner({
+      client: {
+        ask: async (hash) => {
+          await disclosed.note(hash, occasionOf(hash));
+          return virusTotal.ask(hash);
+        },
+        overallQuotas: () => virusTotal.overallQuotas(),
       },
-      overallQuotas: () => client.overallQuotas(),
-    },
-    desk,
-    clock,
-    concurrency: config.concurrency,
-    signal: options.signal ?? new AbortController().signal,
-    freshAnswer: async (hash) => {
-      const lookup = await cache.get(hash);
-      if (lookup === undefined || !isFresh(lookup, config.lifetimes, clock.now())) return undefined;
-      // With --refresh only an answer that came after we were asked is new enough.
-      return options.isAlwaysAsked && lookup.askedAt < startedAt ? undefined : lookup;
-    },
-    onAnswer: async (lookup) => {
-      // Before the old answer is gone: a kill in between repeats the comparison instead of losing it.
-      await options.changes?.note(await cache.get(lookup.askedHash), lookup);
-      await cache.put(lookup);
-    },
-  });
+      desk,
+      clock,
+      concurrency: config.concurrency,
+      signal: options.signal ?? new AbortController().signal,
+      freshAnswer: async (hash) => {
+        const lookup = await cache.get(hash);
+        if (lookup === undefined || !isFresh(lookup, config.lifetimes, clock.now())) return undefined;
+        // With --refresh only an answer that came after we were asked is new enough.
+        return options.isAlwaysAsked && lookup.askedAt < startedAt ? undefined : lookup;
+      },
+      onAnswer: async (lookup) => {
+        // Before the old answer is gone: a kill in between repeats the comparison instead of losing it.
+        await options.changes?.note(await cache.get(lookup.askedHash), lookup);
+        await cache.put(lookup);
+      },
+    });
+    return questioner;
+  };
+  const asking = (): Promise<Questioner> => {
+    openedQuestioner ??= loadQuestioner();
+    return openedQuestioner;
+  };
   return {
-    lookUp: (hash) => questioner.lookUp(hash),
-    lookUpAll: (hashes, onOutcome) => questioner.lookUpAll(hashes, onOutcome),
+    lookUp: async (hash) => (await asking()).lookUp(hash),
+    lookUpAll: async (hashes, onOutcome) => (await asking()).lookUpAll(hashes, onOutcome),
     explain: (given) => {
       occasionOf = given;
     },
     get failure() {
-      return questioner.failure;
+      return questioner?.failure;
     },
     limits,
     usage: async () => quotaSummary(await desk.usage()),
     remoteUsage: async () => {
-      const quotas = await client.overallQuotas();
+      const quotas = await (await client()).overallQuotas();
       if (quotas?.daily === undefined || quotas.monthly === undefined) return undefined;
       const window = ({ used, allowed }: { readonly used: number; readonly allowed: number }): QuotaWindow => ({
         used,
@@ -306,7 +323,7 @@ export async function openQuestioner(config: Config, options: AskingOptions): Pr
       return { day: window(quotas.daily), month: window(quotas.monthly) };
     },
     close: async () => {
-      client.close();
+      (await openedClient)?.close();
       await desk.close();
       await disclosed.close();
     },
