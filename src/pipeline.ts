@@ -11,12 +11,20 @@ import { type Judgement, Judgements } from './judgements.js';
 import type { KnownFiles } from './known-good/index.js';
 import type { LogFile } from './log-paths.js';
 import type { Lifetimes } from './lookup.js';
-import { carriedOver, chooseQuestions, flagFiles, locateFiles, UNRANKED_SCORE } from './pipeline/choosing.js';
+import {
+  amongFirstQuestions,
+  carriedOver,
+  chooseQuestions,
+  flagFiles,
+  locateFiles,
+  UNRANKED_SCORE,
+} from './pipeline/choosing.js';
 import { removeContext, writeContext } from './pipeline/context-records.js';
 import { refreshEarlierFiles } from './pipeline/earlier-files.js';
 import { type LogCounts, noCounts, type ReadingSetup, readIntoFile } from './pipeline/log-reading.js';
 import type { LogStates } from './pipeline/log-states.js';
 import { Memory } from './pipeline/memory.js';
+import { dueAnswers, OLD_ANSWER_REASON } from './pipeline/recheck.js';
 import { isFlagged, refreshAll, type WrittenFile } from './pipeline/written-files.js';
 import type { RankedFile } from './ranking.js';
 import type { SightingStore, SightingsApart, WaitingFile } from './sightings/index.js';
@@ -91,6 +99,8 @@ export interface EnrichJob {
   readonly isForced?: boolean;
   /** At most so many questions in this run. */
   readonly maxLookups?: number;
+  /** Old answers are not asked for again, however much depends on them. */
+  readonly isRecheckOff?: boolean;
   readonly thresholds: Thresholds;
   readonly lifetimes: Lifetimes;
   /** Those of a person's machine without. */
@@ -519,36 +529,45 @@ class EnrichRun {
 
   /** Steps 2 and 3: asks in the given order. Returns the quota as it stands then, null for offline work. */
   async #ask(order: readonly RankedFile[]): Promise<QuotaSummary | null> {
-    const { questioner, maxLookups = order.length } = this.#job;
+    const { questioner, maxLookups } = this.#job;
     if (questioner === undefined) return null;
-    const questions = order.slice(0, maxLookups);
-    for (const { hash } of order.slice(maxLookups)) this.#leaveUnanswered(hash, 'limit');
+    const hashes = await this.#questions(order, await questioner.usage());
+    const questions = hashes.slice(0, maxLookups);
+    for (const hash of hashes.slice(questions.length)) this.#leaveUnanswered(hash, 'limit');
     if (questions.length > 0) {
       this.#observer.onAskingStart(questions.length);
-      if (this.#memory !== undefined) {
-        const located = questions.slice(0, MAX_LOCATED).map(({ hash }) => hash);
-        await locateFiles(this.#judgements, located, this.#memory);
-      }
-      const reasons = new Map(questions.map(({ hash, reasons: [first] }) => [hash, first?.text]));
+      if (this.#memory !== undefined)
+        await locateFiles(this.#judgements, questions.slice(0, MAX_LOCATED), this.#memory);
+      const reasons = new Map(order.map(({ hash, reasons: [first] }) => [hash, first?.text]));
       questioner.explain?.((hash) => {
-        const because = reasons.get(hash);
+        const because = reasons.has(hash) ? reasons.get(hash) : OLD_ANSWER_REASON;
         const image = this.#judgements.find(hash)?.image ?? '';
         return { ...(because === undefined ? {} : { because }), ...(image === '' ? {} : { image }) };
       });
-      await questioner.lookUpAll(
-        questions.map(({ hash }) => hash),
-        (hash, outcome) => {
-          const judgement = this.#judgements.find(hash);
-          if (judgement === undefined) return;
-          if (outcome.kind === 'answered') this.#judgements.settle(judgement, outcome.lookup, outcome.isOurs);
-          else this.#judgements.leaveUnanswered(judgement, outcome.reason);
-          this.#observer.onOutcome(hash, outcome);
-        },
-      );
+      await questioner.lookUpAll(questions, (hash, outcome) => {
+        const judgement = this.#judgements.find(hash);
+        // None of an old answer that is asked for again: what changes by it is refreshed as a change.
+        if (judgement !== undefined && outcome.kind === 'answered') {
+          this.#judgements.settle(judgement, outcome.lookup, outcome.isOurs);
+        } else if (judgement !== undefined && outcome.kind !== 'answered') {
+          this.#judgements.leaveUnanswered(judgement, outcome.reason);
+        }
+        this.#observer.onOutcome(hash, outcome);
+      });
       const { failure } = questioner;
       if (failure !== undefined) this.#fail({ code: failure.code, message: failure.message });
     }
     return questioner.usage();
+  }
+
+  /** The hashes to ask in their order: where the day's quota does not suffice for all files without an answer, old answers among them. */
+  async #questions(order: readonly RankedFile[], { day }: QuotaSummary): Promise<readonly string[]> {
+    const { sightings, changes, isRecheckOff } = this.#job;
+    const first = order.map(({ hash }) => hash);
+    const left = day.limit === null ? Number.POSITIVE_INFINITY : day.limit - day.used;
+    if (isRecheckOff || sightings === undefined || changes === undefined || left <= 0 || order.length <= left)
+      return first;
+    return amongFirstQuestions(order, await dueAnswers({ ...this.#job, sightings, changes }));
   }
 
   #leaveUnanswered(hash: string, reason: 'limit'): void {

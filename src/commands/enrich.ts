@@ -170,6 +170,7 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
       isDryRun: options.dryRun ?? false,
       isForced: options.force ?? false,
       isEveryRejectWanted: options.rejects !== undefined,
+      isRecheckOff: options.recheck === false,
       listsPrint: lists.print,
       ...(options.maxLookups === undefined ? {} : { maxLookups: options.maxLookups }),
       observer: output,

@@ -4,6 +4,7 @@ import type { Judgement, Judgements } from '../judgements.js';
 import { type RankedFile, Ranking } from '../ranking.js';
 import type { WaitingFile } from '../sightings/index.js';
 import type { Memory } from './memory.js';
+import type { DueAnswer } from './recheck.js';
 
 /**
  * The order in which due files are asked: the most telling first, by all that is remembered of them. Without a memory, in the order
@@ -77,6 +78,30 @@ export function carriedOver(waiting: ReadonlyMap<string, WaitingFile>): Set<stri
   const byScore = ranked.toSorted(([, a], [, b]) => b.score - a.score).slice(0, half);
   const byAge = files.toSorted(([, a], [, b]) => a.since.getTime() - b.since.getTime()).slice(0, half);
   return new Set([...byScore, ...byAge, ...unranked].map(([hash]) => hash));
+}
+
+/** A file's first answer tells more than another one: an old answer needs so many points of risk more to be asked for again first. */
+const FIRST_ANSWER_POINTS = 40;
+
+/**
+ * The order of questions where there are more than may be asked: old answers, the riskiest first, among the files that have none. A
+ * risk is weighed against the score of the file whose turn it is, and never are two old answers asked for in a row, so that both go on.
+ */
+export function amongFirstQuestions(order: readonly RankedFile[], old: readonly DueAnswer[]): string[] {
+  const hashes: string[] = [];
+  const asked = new Set(order.map(({ hash }) => hash));
+  const olds = old.filter(({ hash }) => !asked.has(hash));
+  let next = 0;
+  for (const { hash, score } of order) {
+    const riskiest = olds[next];
+    if (riskiest !== undefined && riskiest.risk - FIRST_ANSWER_POINTS > score) {
+      hashes.push(riskiest.hash);
+      next++;
+    }
+    hashes.push(hash);
+  }
+  for (const { hash } of olds.slice(next)) hashes.push(hash);
+  return hashes;
 }
 
 /** Adds to judgements what sightings, of this run and all before it, say together with the answers, and where the files ran. */

@@ -56,13 +56,16 @@ export interface RecheckOutcome {
 }
 
 /** An answer that is due to be asked for again. */
-interface DueAnswer {
+export interface DueAnswer {
   /** The digest to ask with. */
   readonly hash: string;
   readonly risk: number;
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000;
+
+/** Why an old answer is asked for again, in the disclosure log. */
+export const OLD_ANSWER_REASON = 'the answer on it is past its lifetime';
 
 /**
  * Asks again about files that ran here and whose answers are past their lifetime, the riskiest first (`riskOf`), as far as the quota
@@ -85,7 +88,7 @@ export async function recheck(job: RecheckJob): Promise<RecheckOutcome> {
   let answered = 0;
   if (questions.length > 0) {
     observer.onAskingStart?.(questions.length);
-    questioner.explain?.(() => ({ because: 'the answer on it is past its lifetime' }));
+    questioner.explain?.(() => ({ because: OLD_ANSWER_REASON }));
     await questioner.lookUpAll(
       questions.map(({ hash }) => hash),
       (hash, outcome) => {
@@ -138,8 +141,22 @@ async function refreshChanged(job: RecheckJob, fail: (failure: RunFailure) => vo
   return refreshed;
 }
 
-/** The answers that are due, the riskiest first. Reads all sightings once, a shard at a time. */
-async function dueAnswers(job: RecheckJob): Promise<DueAnswer[]> {
+/** The answers that are due, on files that ran here, the riskiest first. Looks through all sightings once, a shard at a time. */
+export async function dueAnswers(
+  job: Pick<
+    RecheckJob,
+    | 'cache'
+    | 'sightings'
+    | 'changes'
+    | 'knownGood'
+    | 'knownBad'
+    | 'doNotAsk'
+    | 'thresholds'
+    | 'lifetimes'
+    | 'clock'
+    | 'signal'
+  >,
+): Promise<DueAnswer[]> {
   const { cache, sightings, lifetimes, thresholds, knownGood, knownBad, doNotAsk, signal } = job;
   const now = (job.clock ?? systemClock).now();
   const onceDetected = new Set<string>();
@@ -208,6 +225,8 @@ export const RISK_POINTS = {
   pending: 30,
   /** It was detected once and no longer is. */
   once_detected: 25,
+  /** It came to VirusTotal within the last 90 days: engines learn of a file in its first weeks. */
+  young: 15,
   /** It is malicious already. */
   malicious: 15,
   /** VirusTotal did not know it. */
@@ -218,6 +237,8 @@ export const RISK_POINTS = {
   /** A catalogue of known files has it, and no striking rule of the ranking applies. */
   catalogued: -30,
 } as const;
+
+const YOUNG_DAYS = 90;
 
 /** The score of the ranking counts within these bounds. */
 const MIN_SCORE = -20;
@@ -233,6 +254,7 @@ export function riskOf(basis: RiskBasis): number {
   const overdueMs = now.getTime() - lookup.askedAt.getTime() - lifetimeMs(lookup, lifetimes);
   return (
     pointsOfAnswer(basis) +
+    (isYoung(lookup, now) ? RISK_POINTS.young : 0) +
     pointsOfRunning(evidence, now) +
     Math.max(MIN_SCORE, Math.min(MAX_SCORE, score)) +
     (isCatalogued && !isStriking ? RISK_POINTS.catalogued : 0) +
@@ -246,6 +268,11 @@ function pointsOfAnswer({ lookup, wasDetected, thresholds }: RiskBasis): number 
   if (verdict === 'unknown') return reason === 'pending' ? RISK_POINTS.pending : RISK_POINTS.unknown;
   if (verdict === 'malicious') return RISK_POINTS.malicious;
   return wasDetected ? RISK_POINTS.once_detected : 0;
+}
+
+function isYoung({ report }: Lookup, now: Date): boolean {
+  const firstSubmission = report?.firstSubmission;
+  return firstSubmission !== undefined && now.getTime() - firstSubmission.getTime() <= YOUNG_DAYS * DAY_MS;
 }
 
 function pointsOfRunning({ lastSeen }: FileEvidence, now: Date): number {

@@ -186,6 +186,47 @@ describe('recheck', () => {
     expect(posted).toEqual([]);
   });
 
+  it('is done among the first questions of a night whose files are more than the quota, unless it is left out', async () => {
+    await enriched('logs');
+    clock.advance(40 * DAY_MS);
+    standIn.learn(knownFiles(night, Object.fromEntries(quiet.map((sha1) => [sha1, 23]))));
+    let before = standIn.requests.length;
+    // Ordinary programs, more than the day's questions, of which old answers may take half.
+    const perDay = 2 * night.files.length;
+    mkdirSync(join(root, 'later'));
+    const ordinary = Array.from({ length: perDay + 10 }, (_, number) => {
+      const [event] = night.events;
+      if (event === undefined) throw new Error('the night has events');
+      const hash = number.toString(16).toUpperCase().padStart(40, '0');
+      const data = new Map([
+        ...event.data,
+        ['Hashes', `SHA1=${hash}`],
+        ['Image', 'C:\\Windows\\System32\\svchost.exe'],
+      ]);
+      return nxlogLine({ ...event, eventId: 1, data, recordId: 100_000 + number });
+    });
+    writeFileSync(join(root, 'later', 'day.jsonl'), ordinary.join(''));
+    const env = { VT_REQUESTS_PER_DAY: String(perDay), VT_RESERVE_PER_DAY: '0' };
+
+    await enriched('later', env, { recheck: false });
+    const asked = (): string[] => standIn.requests.slice(before).map(({ hash }) => hash);
+    expect(asked().filter((hash) => !hash.startsWith('000'))).toEqual([]);
+    clock.advance(2 * DAY_MS);
+    before = standIn.requests.length;
+    writeFileSync(join(root, 'later', 'day.jsonl'), ordinary.join('').replaceAll('SHA1=0', 'SHA1=1'));
+    const { changes } = await enriched('later', env);
+
+    expect(asked()).toHaveLength(perDay);
+    const old = asked().filter((hash) => night.files.some(({ sha1 }) => sha1 === hash));
+    expect(old.length).toBeGreaterThan(5);
+    expect(old.length).toBeLessThanOrEqual(perDay / 2);
+    expect(changes.length).toBeGreaterThan(0);
+    for (const { hash, after } of changes) {
+      expect(after).toMatchObject({ verdict: 'malicious', detections: 23 });
+      for (const member of membersOf('night.jsonl.enriched.jsonl', hash)) expect(member['detections']).toBe(23);
+    }
+  });
+
   it('stands among the runs, however it ended', async () => {
     await enriched('logs');
     clock.advance(40 * DAY_MS);
