@@ -102,7 +102,7 @@ const SALT_CHECKSUM_BYTES = 16;
  * How long a step waits for others to share it, from the start of the one before: each takes the lock and two syncs of the disk, some
  * 2 ms of a processor, however many it is for. The more questions are under way, the more are worth waiting for; one alone is not.
  */
-const SHARING_MS_PER_QUESTION = 0.5;
+const SHARING_MS_PER_QUESTION = 1;
 const MAX_SHARING_MS = 25;
 
 /** One change of the books; `run` gets them as they are and returns them as they shall be (the same object for no change). */
