@@ -93,10 +93,14 @@ export async function openVerdictWatch(
       return isSeen ? seen : undefined;
     },
     watcher: {
-      // A hash that somebody only asked about is no news to him; what cannot be known may be news.
-      onNewlyMalicious: async (file) => {
-        if (file.seen.records > 0 || sightings.isLost) await alerts.add(file);
-      },
+      ...(channels.length === 0
+        ? {}
+        : {
+            // A hash that somebody only asked about is no news to him; what cannot be known may be news.
+            onNewlyMalicious: async (file) => {
+              if (file.seen.records > 0 || sightings.isLost) await alerts.add(file);
+            },
+          }),
       onNoLongerMalicious: (hash) => alerts.withdraw(hash),
     },
     onReport,

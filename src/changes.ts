@@ -69,7 +69,8 @@ export interface ChangeLog {
 
 /** Who is told when a file becomes malicious, or no longer is; durable once resolved. */
 export interface MaliciousWatcher {
-  onNewlyMalicious(file: NewlyMalicious): Promise<void>;
+  /** Absent where nobody is to be told: what is told takes a search through all sightings, for each file. */
+  onNewlyMalicious?(file: NewlyMalicious): Promise<void>;
   onNoLongerMalicious(hash: string): Promise<void>;
 }
 
@@ -148,7 +149,7 @@ class LowdbChangeLog implements ChangeLog {
     const hashes: FileHashes = { ...before?.hashes, ...after.hashes };
     const hash = lookupKeyOf(hashes)?.hash ?? after.askedHash;
     if (before === undefined) {
-      if (is.verdict === 'malicious') await watcher?.onNewlyMalicious(await this.#newlyMalicious(hash, after, is));
+      if (is.verdict === 'malicious') await watcher?.onNewlyMalicious?.(await this.#newlyMalicious(hash, after, is));
       return;
     }
     const was = judgeAnswer(before, thresholds);
@@ -163,7 +164,7 @@ class LowdbChangeLog implements ChangeLog {
     this.changes.push(change);
     for (const digest of digests) this.#changedDigests.add(digest);
     if (is.verdict === 'malicious') {
-      await watcher?.onNewlyMalicious(await this.#newlyMalicious(hash, after, is, change.before));
+      await watcher?.onNewlyMalicious?.(await this.#newlyMalicious(hash, after, is, change.before));
     } else if (change.before.verdict === 'malicious') {
       await watcher?.onNoLongerMalicious(hash);
     }
