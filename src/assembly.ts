@@ -1,5 +1,4 @@
 import { stat, writeFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { AlertChannel, AlertOutbox } from './alerts.js';
 import { type AnswerCache, cacheFolderName, dataFolder } from './cache/index.js';
@@ -9,6 +8,7 @@ import { type Config, type LimitWindow, type RequestLimits, requireApiKey } from
 import { type EnrichmentError, messageOf, StorageError, systemCodeOf } from './errors.js';
 import type { KnownFiles } from './known-good/index.js';
 import { isFresh } from './lookup.js';
+import { packageVersion } from './package-root.js';
 import type { LogStates } from './pipeline/log-states.js';
 import type { EnrichQuestioner } from './pipeline.js';
 import type { DispensableSightings } from './sightings/dispensable.js';
@@ -18,12 +18,6 @@ import type { VirusTotalClient } from './virustotal/client.js';
 import type { Purpose, Usage } from './virustotal/ledger.js';
 import type { OverallQuotas } from './virustotal/response.js';
 import type { Questioner } from './virustotal/schedule.js';
-
-/** The version of this package. */
-function packageVersion(): string {
-  const packageJson: { readonly version: string } = createRequire(import.meta.url)('../package.json');
-  return packageJson.version;
-}
 
 /**
  * Who is told of a part of the cache folder that cannot be used and that a run can do without: what was read of logs, sightings, the

@@ -4,6 +4,7 @@ import { join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { messageOf, UsageError } from './errors.js';
 import type { Lifetimes } from './lookup.js';
+import { PACKAGE_ROOT } from './package-root.js';
 import type { Thresholds } from './verdict.js';
 
 /** What `node:util` calls `inspect.custom`; that module takes longer to load than all of this one. */
@@ -90,7 +91,7 @@ export interface Places {
 
 /** The folders of this installation and this user, by the platform's own conventions. */
 export function places(env: Environment): Places {
-  const root = fileURLToPath(new URL('..', import.meta.url));
+  const root = fileURLToPath(PACKAGE_ROOT);
   const home = homedir();
   const byPlatform = (windows: string | undefined, mac: string, xdg: string | undefined, fallback: string): string => {
     if (process.platform === 'win32') return join(windows ?? join(home, 'AppData', 'Local'), 'sysmon-vt');

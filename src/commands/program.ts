@@ -1,10 +1,8 @@
-import { createRequire } from 'node:module';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { UsageError } from '../errors.js';
+import { packageVersion } from '../package-root.js';
 import { escapeControls, shorten } from '../terminal.js';
 import { EXIT, type ExitStatus, type Shell } from './shell.js';
-
-const packageJson: { readonly version: string } = createRequire(import.meta.url)('../../package.json');
 
 /**
  * Runs the command that `words`, the command line without the program itself, ask for, and returns its exit status. Help and errors of
@@ -37,7 +35,7 @@ export async function runProgram(
 function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Command {
   const program = new Command('sysmon-vt')
     .description('VirusTotal verdicts next to the process creations of Sysmon logs')
-    .version(packageJson.version)
+    .version(packageVersion())
     .exitOverride()
     .configureOutput({
       writeOut: (text) => shell.stdout.write(text),
