@@ -24,10 +24,12 @@ const MAX_KEPT_APART = 4_000;
 
 const MAX_REPORTS = 1_000;
 
-/** How a line starts, so that lines are told apart without being parsed. A SHA256 has 64 digits. */
+/** How a line starts, and what stands behind its digest, so that lines are told apart without being parsed. A SHA256 has 64 digits. */
 const LINE_START = '{"hash":"';
-const LINE_HEAD = /^\{"hash":"([0-9a-f]{32,64})","evidence":\{/;
-const LINE_HEAD_BYTES = LINE_START.length + 64 + 16;
+const DIGEST_END = '","evidence":{';
+const LINE_HEAD_BYTES = LINE_START.length + 64 + DIGEST_END.length;
+/** Of MD5, SHA1 and SHA256 in hex. */
+export const DIGEST_LENGTHS: ReadonlySet<number> = new Set([32, 40, 64]);
 const LINE_FEED = 0x0a;
 
 /** Bytes of a batch read at once; longer lines than `MAX_LINE_BYTES` are none of ours, since evidence is bounded. */
@@ -337,6 +339,7 @@ class StoredBatch implements Batch {
         if (hash.slice(0, prefix.length) > prefix) return;
         if (hash.startsWith(prefix) && wanted?.has(hash) !== false) {
           const offset = this.#blockOffset + this.#start;
+          if (wanted === undefined && algorithmOf(hash) === undefined) this.#markDamaged(offset);
           const text = this.#block.toString('utf8', this.#start, this.#lineEnd);
           addTo(found, hash, { text, onDamage: () => this.#markDamaged(offset) });
         }
@@ -399,8 +402,11 @@ class StoredBatch implements Batch {
   /** The digest the present line is about; undefined where the line is no sightings or stands where it does not belong. */
   #hashOfLine(): string | undefined {
     const head = this.#block.toString('latin1', this.#start, Math.min(this.#lineEnd, this.#start + LINE_HEAD_BYTES));
-    const hash = LINE_HEAD.exec(head)?.[1];
-    if (hash !== undefined && algorithmOf(hash) !== undefined && hash >= this.#previousHash) return hash;
+    const end = head.indexOf('"', LINE_START.length);
+    const hash = head.slice(LINE_START.length, end);
+    const isSound = head.startsWith(LINE_START) && head.startsWith(DIGEST_END, end) && DIGEST_LENGTHS.has(hash.length);
+    // Whether these are digits matters to whoever wants the file, and what is no digest nobody wants.
+    if (isSound && hash >= this.#previousHash) return hash;
     this.#markDamaged(this.#blockOffset + this.#start);
     return undefined;
   }

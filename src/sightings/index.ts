@@ -8,7 +8,7 @@ import { algorithmOf } from '../hash.js';
 import { jsonFile, makeFolder, setAsidePath } from '../storage/json-file.js';
 import { withLock } from '../storage/lock.js';
 import { storageError } from '../storage/storage-error.js';
-import { Batches, type OpenBatches, type Sightings, TemporaryBatches } from './batches.js';
+import { Batches, DIGEST_LENGTHS, type OpenBatches, type Sightings, TemporaryBatches } from './batches.js';
 import { rewriteShard, type Shard, ShardReader } from './shard.js';
 
 /** The memory of what ran: per file its sightings over all runs, and which files wait for a question since when. */
@@ -288,7 +288,8 @@ class LowdbSightings implements SightingStore {
     for (const group of low.data.waiting) {
       const { file, hashes } = readWaitingGroup(group);
       for (const hash of hashes) {
-        if (file === undefined || typeof hash !== 'string' || algorithmOf(hash) === undefined) damaged++;
+        // Whether it has the digits of a digest is asked where it is used: a year's queue is read several times a night.
+        if (file === undefined || typeof hash !== 'string' || !DIGEST_LENGTHS.has(hash.length)) damaged++;
         else files.set(hash, file);
       }
     }
