@@ -47,7 +47,8 @@ export function renderHtml(report: Report): string {
     "form-action 'none'",
   ].join('; ');
   const style: Markup = { markup: STYLE };
-  const script: Markup = { markup: SCRIPT };
+  // Not in the template itself, from which bundlers take this end tag out by a helper of their own.
+  const script: Markup = { markup: `<script>${SCRIPT}</script>` };
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -72,7 +73,7 @@ ${leadsSection(report)}
 ${coverageSection(report)}
 </main>
 <footer><p class="note">${SOURCE_NOTE}</p><p class="note">Detections are the engines that call a file malicious; engines are those that gave an opinion. This page loads nothing and sends nothing; its only links lead to virustotal.com.</p></footer>
-<script>${script}</script>
+${script}
 </body>
 </html>
 `.markup;
