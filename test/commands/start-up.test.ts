@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -94,4 +94,21 @@ describe('a run that asks nothing', () => {
       expect(packages.filter((name) => ['axios', 'zod', 'bottleneck', 'p-queue'].includes(name))).toEqual([]);
     },
   );
+});
+
+describe('what is built', () => {
+  it('asks for no package that is not installed with it', () => {
+    const { dependencies }: { dependencies: Record<string, string> } = JSON.parse(
+      readFileSync(resolve(DIST, '../package.json'), 'utf8'),
+    );
+    const wanted = readdirSync(DIST)
+      .filter((name) => name.endsWith('.js'))
+      .flatMap((name) => [
+        ...readFileSync(join(DIST, name), 'utf8').matchAll(/(?:^import .*?|\bimport\()"([^."\n][^"\n]*)"/gm),
+      ])
+      .map((match) => match[1] ?? '')
+      .filter((name) => !name.startsWith('node:'));
+    expect(wanted).toContain('commander');
+    expect(wanted.filter((name) => !(name in dependencies))).toEqual([]);
+  });
 });
