@@ -29,7 +29,7 @@ export function findMember(bytes: Buffer, name: string, between: Buffer, start: 
       high = middle;
       continue;
     }
-    const found = bytes.toString('latin1', bytes.lastIndexOf(QUOTE, nameEnd - 1) + 1, nameEnd);
+    const found = nameBefore(bytes, nameEnd);
     if (found === name) return bytes.subarray(nameEnd + NAME_END_BYTES, endOfObject(bytes, nameEnd + NAME_END_BYTES));
     if (found < name) low = nameEnd + 1;
     else high = middle;
@@ -40,8 +40,13 @@ export function findMember(bytes: Buffer, name: string, between: Buffer, start: 
 /** The names of all members, in their order. */
 export function* memberNames(bytes: Buffer, between: Buffer, start: number): Generator<string> {
   for (let nameEnd = bytes.indexOf(between, start); nameEnd >= 0; nameEnd = bytes.indexOf(between, nameEnd + 1)) {
-    yield bytes.toString('latin1', bytes.lastIndexOf(QUOTE, nameEnd - 1) + 1, nameEnd);
+    yield nameBefore(bytes, nameEnd);
   }
+}
+
+/** The name that ends at `nameEnd`, where its closing quotation mark stands. */
+export function nameBefore(bytes: Buffer, nameEnd: number): string {
+  return bytes.toString('latin1', bytes.lastIndexOf(QUOTE, nameEnd - 1) + 1, nameEnd);
 }
 
 /** The offset after the object that starts at `start`; the end of the bytes if it does not end. */
