@@ -321,9 +321,13 @@ export async function openQuestioner(config: Config, options: AskingOptions): Pr
       return { day: window(quotas.daily), month: window(quotas.monthly) };
     },
     close: async () => {
-      (await openedClient)?.close();
-      await desk.close();
-      await disclosed.close();
+      try {
+        // What could not be opened has told so to whoever asked.
+        (await openedClient?.catch(() => undefined))?.close();
+      } finally {
+        await desk.close();
+        await disclosed.close();
+      }
     },
   };
 }

@@ -287,14 +287,18 @@ class EnrichRun {
    */
   async #leaveOff(files: readonly WrittenFile[]): Promise<EnrichOutcome> {
     this.#withhold();
-    const unranked = await chooseQuestions(this.#judgements, undefined, new Map(), this.#startedAt);
+    const before = (await this.#job.sightings?.waiting()) ?? new Map<string, WaitingFile>();
+    const unranked = await chooseQuestions(this.#judgements, undefined, before, this.#startedAt);
     await this.#noteWaiting(unranked.map((file) => ({ ...file, score: UNRANKED_SCORE })));
     await this.#writeContexts(files, new Set());
     await this.#remember(files);
     this.#noteInterruption();
     return {
       summary: this.#summarise(await this.#usage()),
-      carriedOver: { answered: 0, waiting: 0 },
+      carriedOver: {
+        answered: 0,
+        waiting: [...before.keys()].filter((hash) => this.#judgements.find(hash) === undefined).length,
+      },
       ...(await this.#describe([])),
     };
   }

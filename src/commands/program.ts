@@ -84,7 +84,7 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
     .option('--force', 'read logs again that have not changed since their enriched file was written')
     .option('--since <time>', 'of folders, only files changed since: 2026-03-04T22:00Z, a day, or 24h')
     .option('--max-lookups <n>', 'ask at most n questions in this run', wholeNumber)
-    .option('--no-recheck', 'do not use what is left of the quota to ask again about old answers')
+    .option('--no-recheck', 'do not ask again about old answers')
     .addOption(exec())
     .option('--report <list>', 'write reports at the end: html, md, csv, json, stix')
     .option('--events <ids>', 'events that get a verdict: 1,6,7,15,23,26,27,28,29; 1 without')

@@ -339,9 +339,9 @@ class StoredBatch implements Batch {
         if (hash.slice(0, prefix.length) > prefix) return;
         if (hash.startsWith(prefix) && wanted?.has(hash) !== false) {
           const offset = this.#blockOffset + this.#start;
-          if (wanted === undefined && algorithmOf(hash) === undefined) this.#markDamaged(offset);
           const text = this.#block.toString('utf8', this.#start, this.#lineEnd);
-          addTo(found, hash, { text, onDamage: () => this.#markDamaged(offset) });
+          if (wanted === undefined && algorithmOf(hash) === undefined) this.#markDamaged(offset);
+          else addTo(found, hash, { text, onDamage: () => this.#markDamaged(offset) });
         }
         this.#previousHash = hash;
       }
