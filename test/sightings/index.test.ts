@@ -292,6 +292,18 @@ describe('shards', () => {
     expect(reports).toEqual([expect.stringContaining("1 files' sightings could not be read")]);
   });
 
+  it('take over no line whose digest is none', async () => {
+    await open().add(new Map([[HASH, seenOn(['ws-1', '1'])]]));
+    const [name = ''] = await batches();
+    const path = join(batchFolder(), name);
+    const line = await readFile(path, 'utf8');
+    await writeFile(path, line + line.replace(HASH, `27${'z'.repeat(38)}`));
+    await fold();
+    expect(Object.keys(await filesOf(open())).filter((digest) => digest.startsWith('27'))).toEqual([HASH]);
+    expect(await readFile(shardPath(HASH), 'utf8')).not.toContain('zzz');
+    expect(reports).toEqual([expect.stringContaining('is damaged and left out')]);
+  });
+
   it('are read only for the files that are chosen', async () => {
     await open().add(many);
     await fold();
