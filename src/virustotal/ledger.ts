@@ -271,8 +271,14 @@ function corrected(state: LedgerState, now: Date): LedgerState {
   // Running leases end a little ahead.
   const latestMs = nowMs + MAX_LEASE_MS + ROUNDING_MS;
   const hasFutureSpend = state.minute.some(([atMs]) => atMs > latestMs);
-  const [days, daysAhead] = splitAt(dayOf(nextOpening('day', now)), state.days, state.ahead?.days);
-  const [months, monthsAhead] = splitAt(monthOf(nextOpening('month', now)), state.months, state.ahead?.months);
+  const isInDoubt = isAfterGap(state, now);
+  const [days, daysAhead] = splitAt(dayOf(nextOpening('day', now)), state.days, state.ahead?.days, isInDoubt);
+  const [months, monthsAhead] = splitAt(
+    monthOf(nextOpening('month', now)),
+    state.months,
+    state.ahead?.months,
+    isInDoubt,
+  );
   const ahead = periodsAhead(state.ahead, nowMs, daysAhead, monthsAhead);
   const hasFutureBlock = state.blocked !== undefined && state.blocked.untilMs > nowMs + MONTH_MS;
   const haveSamePeriods = days === state.days && months === state.months && ahead === state.ahead;
@@ -288,27 +294,42 @@ function corrected(state: LedgerState, now: Date): LedgerState {
   };
 }
 
+/** A nightly job asks more often; a longer silence may be a clock that was set again. */
+const MAX_GAP_MS = 2 * DAY_MS;
+
+/**
+ * Whether the clock, once set back, has moved on by days since anything was counted, without reaching the periods ahead: either nobody asked
+ * meanwhile, or it was set a second time, is wrong still, and what is ahead was spent today.
+ */
+function isAfterGap({ days, ahead }: LedgerState, now: Date): boolean {
+  const lastDay = days.at(-1)?.[0];
+  if (ahead === undefined || lastDay === undefined || now.getTime() - ahead.sinceMs > MONTH_MS) return false;
+  return lastDay < dayOf(new Date(now.getTime() - MAX_GAP_MS));
+}
+
 const NO_COUNTS: readonly PeriodCount[] = [];
 
 /**
  * The counts of the periods up to `latestLabel`, and of those after it. What was counted beyond is counted in the latest period too,
- * where it ends with that period; what was ahead and has come within reach is counted again. The same lists if nothing changed.
+ * where it ends with that period, as is what lies ahead where that is in doubt anew; what was ahead and has come within reach is counted
+ * again. The same lists if nothing changed.
  */
 function splitAt(
   latestLabel: string,
   counts: readonly PeriodCount[],
   ahead: readonly PeriodCount[] = NO_COUNTS,
+  isInDoubt = false,
 ): readonly [within: readonly PeriodCount[], ahead: readonly PeriodCount[]] {
-  if (counts.every(([label]) => label <= latestLabel) && ahead.every(([label]) => label > latestLabel)) {
-    return [counts, ahead];
-  }
+  const isSplit = counts.every(([label]) => label <= latestLabel) && ahead.every(([label]) => label > latestLabel);
+  if (isSplit && !isInDoubt) return [counts, ahead];
   const all = new Map(counts);
   for (const [label, count] of ahead) all.set(label, Math.max(count, all.get(label) ?? 0));
   const later = [...all].filter(([label]) => label > latestLabel);
-  all.set(latestLabel, Math.max(usedSince(counts, latestLabel), all.get(latestLabel) ?? 0));
+  const doubtful = isInDoubt ? Math.max(0, ...ahead.map(([, count]) => count)) : 0;
+  all.set(latestLabel, Math.max(usedSince(counts, latestLabel), all.get(latestLabel) ?? 0, doubtful));
   const within = [...all].filter(([label]) => label <= latestLabel);
   // The further ahead, the less likely the true one.
-  return [newest(within), inOrder(later).slice(0, MAX_PERIODS)];
+  return [newest(within), isSplit ? ahead : inOrder(later).slice(0, MAX_PERIODS)];
 }
 
 /** What is kept of the periods ahead; the same object if nothing changed. */

@@ -245,6 +245,33 @@ describe('the day and the month', () => {
     );
   });
 
+  it('count what was spent before a clock was set back, too, where it is then set to another day before the right one', () => {
+    const cases = fc.record({
+      daysBack: fc.integer({ min: 6, max: 30 }),
+      daysOn: fc.integer({ min: 4, max: 28 }),
+      first: fc.integer({ min: 1, max: 12 }),
+      meanwhile: fc.integer({ min: 1, max: 8 }),
+    });
+    fc.assert(
+      fc.property(cases, ({ daysBack, daysOn, first, meanwhile }) => {
+        fc.pre(daysOn <= daysBack - 2);
+        const ledger = ledgerOf({ ...UNLIMITED, perDay: 20, perMonth: 300 });
+        const ask = (count: number): number =>
+          Array.from({ length: count }).filter(() => ledger.ask().kind === 'granted').length;
+        let granted = ask(first);
+        ledger.nowMs -= daysBack * DAY_MS;
+        granted += ask(meanwhile);
+        ledger.restart();
+        ledger.nowMs += daysOn * DAY_MS;
+        granted += ledger.exhaust().granted;
+        expect(granted).toBeLessThanOrEqual(20);
+        // If that clock is right, no more than two days are given less than they have.
+        ledger.nowMs += 2 * DAY_MS;
+        if (daysOn <= daysBack - 4) expect(ledger.exhaust().granted).toBe(20);
+      }),
+    );
+  });
+
   it('with no requests at all are spent, not waited for', () => {
     expect(ledgerOf({ ...UNLIMITED, perDay: 0 }).ask().kind).toBe('spent');
     expect(ledgerOf({ ...UNLIMITED, perDay: 10, reservePerDay: 10 }).ask('batch').kind).toBe('spent');
