@@ -11,13 +11,28 @@ const MAX_RANK = 53 - INDEX_BITS + 1;
 
 const NO_DIGESTS: readonly number[] = [];
 
+/** Shorter lists are replaced by longer ones: most are of one, and one that was pushed to takes the room of seventeen. */
+const MIN_GROWING = 4;
+
+/**
+ * A list with `item` at `place`, the last one left out where it would be longer than `limit`, which is 4 at least. A list of four or more
+ * is changed: replaced each time, long ones would fill the memory with what they were before.
+ */
+export function insertAt<T>(list: readonly T[], place: number, item: T, limit: number): readonly T[] {
+  if (list.length < MIN_GROWING) return list.toSpliced(place, 0, item);
+  const growing = list as T[];
+  for (let at = Math.min(list.length, limit - 1); at > place; at--) growing[at] = growing[at - 1] as T;
+  growing[place] = item;
+  return growing;
+}
+
 /**
  * How many different things were seen: exact up to 64, beyond that an estimate in half a kilobyte. Adding something again
  * changes nothing, and neither does the order of additions and merges, so logs may be read again, in pieces and by several
  * processes at once.
  */
 export class DistinctCount {
-  /** Digests, ascending; undefined once there are too many. Replaced, not changed: most counts are of one, and an array that grew holds much room. */
+  /** Digests, ascending; undefined once there are too many. */
   #digests: readonly number[] | undefined = NO_DIGESTS;
   #registers: Uint8Array | undefined;
 
@@ -74,14 +89,6 @@ export class DistinctCount {
     return changed;
   }
 
-  /** An independent count of the same things. */
-  copy(): DistinctCount {
-    const count = new DistinctCount();
-    count.#digests = this.#digests;
-    count.#registers = this.#registers?.slice();
-    return count;
-  }
-
   /** Plain JSON: the digests while exact, else the registers in base64. */
   toJSON(): readonly number[] | string {
     if (this.#digests !== undefined) return this.#digests;
@@ -117,7 +124,7 @@ export class DistinctCount {
       this.#estimate();
       this.#raise(digest);
     } else {
-      this.#digests = digests.length === 0 ? [digest] : [...digests.slice(0, place), digest, ...digests.slice(place)];
+      this.#digests = insertAt(digests, place, digest, MAX_EXACT);
     }
     return true;
   }

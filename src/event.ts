@@ -25,6 +25,12 @@ export interface SysmonEvent {
   readonly data: ReadonlyMap<string, string>;
 }
 
+/** What identifies an event, and its fields one by one, read as they are asked for: an event, or a view that is valid as long as its record. */
+export interface EventGlance
+  extends Pick<SysmonEvent, 'eventId' | 'recordId' | 'channel' | 'computer' | 'timeCreated'> {
+  readonly data: Pick<SysmonEvent['data'], 'get'>;
+}
+
 /**
  * One record as a source hands it over. Sources may reuse one object and the buffers behind it for all records:
  * everything here is valid only during the call of `onEvent`.
@@ -39,11 +45,10 @@ export interface RecordView {
    * Where rows are wanted it is the row as it stands in the log instead, filled up to the header's width, without its line end.
    */
   writeBody(out: ByteWriter): void;
-  /**
-   * The decoded event. Costs more than the rest, so it is asked of few records, or for few `fields`: then its `data` need not hold
-   * any other.
-   */
-  decode(fields?: ReadonlySet<string>): SysmonEvent;
+  /** The decoded event. Costs more than the rest, so it is asked of few records. */
+  decode(): SysmonEvent;
+  /** The event without decoding all of it; absent where `decode` costs no more. */
+  glance?(): EventGlance;
 }
 
 /** What is wanted of a log's records. */

@@ -1,6 +1,6 @@
 import { cuesOf } from './command-line.js';
-import { DistinctCount } from './distinct-count.js';
-import type { SysmonEvent } from './event.js';
+import { DistinctCount, insertAt } from './distinct-count.js';
+import type { EventGlance } from './event.js';
 import { normalizePath, parentKindOf, placeOf } from './windows.js';
 
 /** How many different values of each kind are kept of one file. Reports show a few, and hostile logs must not fill the memory. */
@@ -49,20 +49,28 @@ export interface FileEvidence {
 }
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
-/** Lists are replaced, not changed: a list of one that was pushed to takes the room of seventeen, and most hold one. */
 type GrowingEvidence = Mutable<Omit<FileEvidence, 'metadata'>> & { metadata: Mutable<FileMetadata> };
 
-/** The lists of samples: how many values, how long, and the order in which values are kept when there are more. */
+/** A list of samples: how many values, how long, and the order in which values are kept when there are more. */
+interface SampleList {
+  readonly limit: number;
+  readonly maxLength: number;
+  readonly rank: (text: string) => number;
+  /** Hardly any value is in a list of another file too. */
+  readonly isOwn?: boolean;
+}
+
 const LISTS = {
   hostNames: { limit: MAX_HOST_NAMES, maxLength: MAX_NAME_LENGTH, rank: () => 0 },
-  images: { limit: MAX_IMAGES, maxLength: MAX_PATH_LENGTH, rank: remembered(rankImage) },
+  images: { limit: MAX_IMAGES, maxLength: MAX_PATH_LENGTH, rank: remembered(rankImage), isOwn: true },
   parents: { limit: MAX_PARENTS, maxLength: MAX_PATH_LENGTH, rank: remembered(rankParent) },
   users: { limit: MAX_USERS, maxLength: MAX_NAME_LENGTH, rank: () => 0 },
   integrityLevels: { limit: 6, maxLength: MAX_NAME_LENGTH, rank: () => 0 },
-  commandLines: { limit: MAX_COMMAND_LINES, maxLength: MAX_COMMAND_LENGTH, rank: remembered(rankCommandLine) },
-  parentCommandLines: { limit: MAX_COMMAND_LINES, maxLength: MAX_COMMAND_LENGTH, rank: remembered(rankCommandLine) },
+  // Nearly every line is another one, so their ranks are not worth remembering.
+  commandLines: { limit: MAX_COMMAND_LINES, maxLength: MAX_COMMAND_LENGTH, rank: rankCommandLine, isOwn: true },
+  parentCommandLines: { limit: MAX_COMMAND_LINES, maxLength: MAX_COMMAND_LENGTH, rank: rankCommandLine, isOwn: true },
   logs: { limit: MAX_LOGS, maxLength: MAX_PATH_LENGTH, rank: () => 0 },
-} as const;
+} as const satisfies Readonly<Record<string, SampleList>>;
 
 type ListName = keyof typeof LISTS;
 const LIST_NAMES = Object.keys(LISTS) as readonly ListName[];
@@ -99,32 +107,18 @@ export function emptyEvidence(): FileEvidence {
   };
 }
 
-/** The fields that `addSighting` looks at. */
-export const SIGHTING_FIELDS: ReadonlySet<string> = new Set([
-  'UtcTime',
-  'ProcessGuid',
-  'ProcessId',
-  'Image',
-  'ParentImage',
-  'User',
-  'IntegrityLevel',
-  'CommandLine',
-  'ParentCommandLine',
-  ...METADATA_FIELDS.map(([, field]) => field),
-]);
-
 /**
  * Adds one process creation of the file to its evidence, in place; true if that told anything new. `log` names the log for people.
  * Only process creations tell of a file: other events carry hashes of other files.
  */
-export function addSighting(evidence: FileEvidence, event: SysmonEvent, log?: string): boolean {
+export function addSighting(evidence: FileEvidence, event: EventGlance, log?: string): boolean {
   const growing = evidence as GrowingEvidence;
   const { data } = event;
-  const isNew = growing.records.add(identityOf(event));
+  const computer = (event.computer ?? '').toLowerCase();
+  const isNew = growing.records.add(identityOn(computer, event));
   // Read again: whatever this record tells has been kept or, for a sample, left out before.
   if (!isNew && growing.records.isExact) return log !== undefined && keep(growing, 'logs', log);
   let changed = isNew;
-  const computer = (event.computer ?? '').toLowerCase();
   if (computer !== '') {
     changed = growing.hosts.add(computer) || changed;
     changed = keep(growing, 'hostNames', computer) || changed;
@@ -157,9 +151,13 @@ export function mergeEvidence(evidence: FileEvidence, other: FileEvidence): bool
  * What makes a record that record, in whatever log it is read again: its computer, channel and EventRecordID; where a format
  * drops the id, its computer, ProcessGuid and UtcTime.
  */
-export function identityOf(event: SysmonEvent): string {
-  const computer = (event.computer ?? '').toLowerCase();
-  if (event.recordId !== undefined) return `${computer}|${(event.channel ?? '').toLowerCase()}|${event.recordId}`;
+export function identityOf(event: EventGlance): string {
+  return identityOn((event.computer ?? '').toLowerCase(), event);
+}
+
+function identityOn(computer: string, event: EventGlance): string {
+  const { recordId } = event;
+  if (recordId !== undefined) return `${computer}|${(event.channel ?? '').toLowerCase()}|${recordId}`;
   const guid = (event.data.get('ProcessGuid') ?? '').toLowerCase().replace(/[{}]/g, '');
   const time = timeOf(event)?.toISOString() ?? event.data.get('UtcTime') ?? event.timeCreated ?? '';
   // Without a guid (Sysmon 1) the process id and its command line have to do.
@@ -168,7 +166,7 @@ export function identityOf(event: SysmonEvent): string {
 }
 
 /** When the process started, by Sysmon's own UtcTime, else when the record was written; undefined where neither can be read. */
-export function timeOf(event: SysmonEvent): Date | undefined {
+export function timeOf(event: EventGlance): Date | undefined {
   return readTime(event.data.get('UtcTime')) ?? readTime(event.timeCreated);
 }
 
@@ -232,23 +230,21 @@ export function evidenceFromJson(json: unknown): FileEvidence | undefined {
 function keep(evidence: GrowingEvidence, name: ListName, value: string | undefined): boolean {
   if (value === undefined) return false;
   const list = evidence[name];
-  const { limit, maxLength, rank } = LISTS[name];
+  const { limit, maxLength, rank, isOwn = false }: SampleList = LISTS[name];
   const text = value.length > maxLength ? value.slice(0, maxLength) : value;
   if (list.includes(text)) return false;
-  if (list.length === 0) {
-    evidence[name] = [shared(text)];
-    return true;
-  }
-  const textRank = rank(text);
   let place = list.length;
-  while (place > 0) {
-    const before = list[place - 1] ?? '';
-    const beforeRank = rank(before);
-    if (beforeRank < textRank || (beforeRank === textRank && before < text)) break;
-    place--;
+  if (place > 0) {
+    const textRank = rank(text);
+    while (place > 0) {
+      const before = list[place - 1] ?? '';
+      const beforeRank = rank(before);
+      if (beforeRank < textRank || (beforeRank === textRank && before < text)) break;
+      place--;
+    }
+    if (place >= limit) return false;
   }
-  if (place >= limit) return false;
-  evidence[name] = [...list.slice(0, place), shared(text), ...list.slice(place, limit - 1)];
+  evidence[name] = insertAt(list, place, isOwn ? text : shared(text), limit);
   return true;
 }
 
@@ -296,7 +292,7 @@ function rankCommandLine(commandLine: string): number {
   return -cuesOf(commandLine).length;
 }
 
-function addMetadata(evidence: GrowingEvidence, data: SysmonEvent['data']): boolean {
+function addMetadata(evidence: GrowingEvidence, data: EventGlance['data']): boolean {
   let changed = false;
   for (const [name, field] of METADATA_FIELDS) {
     const value = data.get(field);
@@ -312,7 +308,8 @@ function setMetadata(evidence: GrowingEvidence, name: keyof FileMetadata, value:
   if (value === undefined) return false;
   const current = evidence.metadata[name];
   if (current === value || (current !== undefined && current !== '' && (value === '' || current < value))) return false;
-  evidence.metadata[name] = shared(value);
+  // The rest tells files of one maker apart.
+  evidence.metadata[name] = name === 'company' || name === 'product' ? shared(value) : value;
   return true;
 }
 

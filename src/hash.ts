@@ -29,6 +29,7 @@ const ALGORITHM_BY_LENGTH: ReadonlyMap<number, HashAlgorithm> = new Map([
 ]);
 
 const HEX = /^[0-9a-f]+$/;
+const HEX_IN_ANY_CASE = /^[0-9a-f]+$/i;
 const ZEROS = /^0+$/;
 
 /** Digests of zero bytes: every empty file has them, so they say nothing about what ran. */
@@ -49,9 +50,9 @@ export function parseDigest(algorithm: HashAlgorithm, text: string): string | un
 
 /** The algorithm that yields digests of this length, or undefined if `text` is no bare hex digest. */
 export function algorithmOf(text: string): HashAlgorithm | undefined {
-  const hash = text.trim().toLowerCase();
+  const hash = text.trim();
   const algorithm = ALGORITHM_BY_LENGTH.get(hash.length);
-  return algorithm !== undefined && HEX.test(hash) ? algorithm : undefined;
+  return algorithm !== undefined && HEX_IN_ANY_CASE.test(hash) ? algorithm : undefined;
 }
 
 /**

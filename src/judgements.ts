@@ -7,6 +7,7 @@ import {
   isReason,
   judge,
   type Reason,
+  reasonNamed,
   type Thresholds,
   unansweredMember,
   type Verdict,
@@ -61,15 +62,16 @@ export class Judgement {
 
   /** The mark of a member that stands in a record of this file. */
   markOf(member: string): string {
-    const reason = /^\{"verdict":"unchecked","reason":"([a-z_]+)"/.exec(member)?.[1] ?? '';
-    return isReason(reason) && unansweredMember(this.key, reason) === member ? reason : member;
+    const reason = reasonNamed(/^\{"verdict":"unchecked","reason":"([a-z_]+)"/.exec(member)?.[1] ?? '');
+    return reason !== undefined && unansweredMember(this.key, reason) === member ? reason : member;
   }
 
   /** Sets the member from a verdict. */
   say(verdict: Verdict): void {
     this.verdict = verdict.verdict;
-    const member = virustotalMember(this.key, verdict);
-    this.#said = this.markOf(member);
+    const { verdict: name, reason, ...rest } = verdict;
+    const isBare = name === 'unchecked' && reason !== undefined && Object.keys(rest).length === 0;
+    this.#said = isBare ? reason : virustotalMember(this.key, verdict);
   }
 
   /** Sets the member as it is to be from now on, for the same verdict. */

@@ -20,11 +20,16 @@ export const REASONS = [
 
 export type Reason = (typeof REASONS)[number];
 
-const REASON_NAMES: ReadonlySet<unknown> = new Set(REASONS);
+const REASON_BY_NAME: ReadonlyMap<unknown, Reason> = new Map(REASONS.map((reason) => [reason, reason]));
 
 /** Whether something read is one of the reasons. */
 export function isReason(value: unknown): value is Reason {
-  return REASON_NAMES.has(value);
+  return REASON_BY_NAME.has(value);
+}
+
+/** The reason of this name, always the same text for it; undefined where there is none. */
+export function reasonNamed(name: string): Reason | undefined {
+  return REASON_BY_NAME.get(name);
 }
 
 /** From how many detections on a file is what. */

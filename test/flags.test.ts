@@ -24,7 +24,6 @@ function ran({
     addSighting(evidence, {
       eventId: 1,
       recordId: '1',
-      provider: 'Microsoft-Windows-Sysmon',
       channel: 'Microsoft-Windows-Sysmon/Operational',
       computer: `ws-${host}`,
       timeCreated: undefined,

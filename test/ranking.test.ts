@@ -26,7 +26,6 @@ function ran(fields: Fields, hosts = 1): FileEvidence {
     addSighting(evidence, {
       eventId: 1,
       recordId: '1',
-      provider: 'Microsoft-Windows-Sysmon',
       channel: 'Microsoft-Windows-Sysmon/Operational',
       computer: `ws-${host}`,
       timeCreated: undefined,

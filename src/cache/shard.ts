@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemCodeOf } from '../errors.js';
 import { algorithmOf } from '../hash.js';
@@ -8,6 +8,9 @@ import { storageError } from '../storage/storage-error.js';
 
 /** Shards searched before other work gets a turn. */
 const SHARDS_PER_TURN = 32;
+
+/** More shards than these that may not be there are looked for in the listing of their folder. */
+const MAX_UNLISTED = 16;
 
 /** What shards hold of some digests. */
 export interface StoredAnswers {
@@ -22,6 +25,8 @@ export interface StoredAnswers {
  */
 export class ShardReader {
   readonly #folder: string;
+  /** Shards that were there when their folder was last listed; none is ever removed but a damaged one. */
+  readonly #listed = new Set<string>();
 
   constructor(folder: string) {
     this.#folder = folder;
@@ -55,11 +60,32 @@ export class ShardReader {
   async #search(digests: readonly string[], onFinding: (digest: string, finding: Finding) => void): Promise<void> {
     const digestsByPrefix = new Map<string, string[]>();
     for (const digest of digests) append(digestsByPrefix, shardPrefixOf(digest), digest);
+    const isListed = this.#list(digestsByPrefix.keys());
     let shards = 0;
     for (const [prefix, wanted] of digestsByPrefix) {
+      if (isListed && !this.#listed.has(prefix)) {
+        for (const digest of wanted) onFinding(digest, ABSENT);
+        continue;
+      }
       findInShard(this.pathOf(prefix), wanted, onFinding);
       if (++shards % SHARDS_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
     }
+  }
+
+  /**
+   * Lists the folder where many of these shards are not known to be there, and says whether it did: on a first night there are none, and
+   * to try to open each costs more than all else about it.
+   */
+  #list(prefixes: Iterable<string>): boolean {
+    let unknown = 0;
+    for (const prefix of prefixes) if (!this.#listed.has(prefix)) unknown++;
+    if (unknown <= MAX_UNLISTED) return false;
+    try {
+      for (const name of readdirSync(this.#folder)) this.#listed.add(name.slice(0, PREFIX_DIGITS));
+    } catch (error) {
+      if (systemCodeOf(error) !== 'ENOENT') throw storageError('read', this.#folder, error);
+    }
+    return true;
   }
 }
 

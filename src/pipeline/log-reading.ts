@@ -2,14 +2,13 @@ import { ByteWriter } from '../byte-writer.js';
 import type { DoNotAsk } from '../do-not-ask.js';
 import { LogError, type Reject } from '../errors.js';
 import {
+  type EventGlance,
   PROCESS_CREATION,
   type RecordReceiver,
   type RecordView,
   type RowHeader,
-  type SysmonEvent,
   type WantedRecords,
 } from '../event.js';
-import { SIGHTING_FIELDS } from '../evidence.js';
 import { lookupKeyOf } from '../hash.js';
 import type { Judgement, Judgements } from '../judgements.js';
 import type { OutputFile } from '../sinks/enriched-file.js';
@@ -263,7 +262,7 @@ class FileReceiver implements RecordReceiver {
       memory !== undefined && record.eventId === PROCESS_CREATION && judgement.state !== 'placeholder';
     const isToBeWithheld = doNotAsk !== undefined && !judgement.isWithheld;
     if (!isFirst && !isRemembered && !isToBeWithheld) return;
-    const event = record.decode(isRemembered ? SIGHTING_FIELDS : undefined);
+    const event = record.glance?.() ?? record.decode();
     if (isFirst) {
       // Of a file that is remembered, its sightings tell.
       if (!isRemembered) judgement.image = imageOf(event);
@@ -298,7 +297,7 @@ class FileReceiver implements RecordReceiver {
 }
 
 /** The path of the file an event's hash belongs to. */
-function imageOf({ eventId, data }: SysmonEvent): string {
+function imageOf({ eventId, data }: EventGlance): string {
   if (eventId === PROCESS_CREATION) return data.get('Image') ?? '';
   return data.get(eventId === 6 || eventId === 7 ? 'ImageLoaded' : 'TargetFilename') ?? '';
 }

@@ -1,4 +1,4 @@
-import type { SysmonEvent } from '../event.js';
+import type { EventGlance } from '../event.js';
 import { addSighting, emptyEvidence, type FileEvidence } from '../evidence.js';
 import type { SightingStore } from '../sightings/index.js';
 
@@ -15,7 +15,7 @@ export class Memory {
   }
 
   /** Adds one process creation of a file. Adding it again, in this run or another, changes nothing. */
-  add(hash: string, event: SysmonEvent, logName: string): void {
+  add(hash: string, event: EventGlance, logName: string): void {
     let evidence = this.#gathered.get(hash);
     if (evidence === undefined) {
       evidence = emptyEvidence();

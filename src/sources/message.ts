@@ -172,6 +172,19 @@ function template(eventId: number, titles: string, labels: string): [string, Tem
   return titles.split('|').map((title) => [title.toLowerCase(), { eventId, labels: ordered }]);
 }
 
+/** The labels of an event's messages, and how they stand there. */
+const LABELS: ReadonlyMap<number, readonly (readonly [label: string, mark: string])[]> = new Map(
+  [...TEMPLATES.values()].map(({ eventId, labels }) => [eventId, labels.map((label) => [label, `${label}:`])]),
+);
+
+/**
+ * Whether reading a message of this event can give a field that is wanted. Reading costs many times as much, and most messages only
+ * repeat what stands beside them.
+ */
+export function mayTell(message: string, eventId: number, isWanted: (field: string) => boolean): boolean {
+  return LABELS.get(eventId)?.some(([label, mark]) => isWanted(label) && message.includes(mark)) ?? false;
+}
+
 function findTemplate(text: string): { readonly template: Template; readonly bodyStart: number } | undefined {
   const title = /^(Event SYSMONEVENT_[A-Z_]+|[A-Za-z ]+):?/.exec(text.slice(0, MAX_TITLE_LENGTH));
   if (title?.[1] === undefined) return undefined;

@@ -129,6 +129,18 @@ describe('what the lowdb cache leaves on the disk', () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
+  it('is found by a cache that looked before it was there', async () => {
+    const numbers = Array.from({ length: 60 }, (_, number) => number * 0x10);
+    const hashes = numbers.map((number) => digestsOfFile(number).sha256);
+    const reader = await open();
+    for (let first = 0; first < numbers.length; first += 20) {
+      expect((await reader.getMany(hashes)).size).toBe(first);
+      await fill(...numbers.slice(first, first + 20));
+    }
+    expect([...(await reader.getMany(hashes)).keys()]).toEqual(hashes);
+    await reader.close();
+  });
+
   it('is counted', async () => {
     await fill(1, 0x1000);
     const cache = await open();

@@ -72,6 +72,7 @@ export interface FieldPlan {
 /** What the nested template of an EventData says. */
 export interface DataPlan {
   readonly fields: readonly FieldPlan[];
+  readonly slots: ReadonlyMap<string, Slot>;
   /** Substitution that holds `Hashes`, `Hash` or `HashType`, or -1. */
   readonly hashesIndex: number;
   readonly hashIndex: number;
@@ -195,7 +196,7 @@ function compileSlot(content: readonly Content[], dependency: number): Slot | un
 /** A plan has each field and each substitution once: so what it writes is no more than the record holds. */
 function compileData(data: Element): DataPlan | undefined {
   const fields: FieldPlan[] = [];
-  const names = new Map<string, number>();
+  const slots = new Map<string, Slot>();
   const indexes = new Set<number>();
   for (const part of data.content) {
     if (part.kind === 'text') continue;
@@ -204,12 +205,12 @@ function compileData(data: Element): DataPlan | undefined {
     const attributes = element.attributes.filter(({ name }) => name === 'Name');
     const name = compileSlot(attributes[0]?.content ?? [], NO_DEPENDENCY)?.constant;
     const slot = compileSlot(element.content, element.dependency);
-    if (attributes.length !== 1 || name === undefined || slot === undefined || names.has(name)) return undefined;
+    if (attributes.length !== 1 || name === undefined || slot === undefined || slots.has(name)) return undefined;
     if (slot.index >= 0 && indexes.has(slot.index)) return undefined;
     indexes.add(slot.index);
     // A hash that stands in the template itself was never seen, and is not worth a special case.
     if (slot.index < 0 && name.startsWith('Hash')) return undefined;
-    names.set(name, slot.index);
+    slots.set(name, slot);
     fields.push({
       name,
       slot,
@@ -218,9 +219,10 @@ function compileData(data: Element): DataPlan | undefined {
   }
   return {
     fields,
-    hashesIndex: names.get('Hashes') ?? -1,
-    hashIndex: names.get('Hash') ?? -1,
-    hashTypeIndex: names.get('HashType') ?? -1,
+    slots,
+    hashesIndex: slots.get('Hashes')?.index ?? -1,
+    hashIndex: slots.get('Hash')?.index ?? -1,
+    hashTypeIndex: slots.get('HashType')?.index ?? -1,
     constantBytes: fields.reduce((sum, { nameJson, slot }) => sum + nameJson.length + 1 + constantBytesOf(slot), 0),
   };
 }

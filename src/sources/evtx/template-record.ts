@@ -1,5 +1,5 @@
 import type { ByteWriter } from '../../byte-writer.js';
-import { isSysmonProvider, type RecordView, type SysmonEvent } from '../../event.js';
+import { type EventGlance, isSysmonProvider, type RecordView, type SysmonEvent } from '../../event.js';
 import type { FileHashes } from '../../hash.js';
 import {
   CHUNK_HEADER_BYTES,
@@ -93,8 +93,9 @@ class InstanceValues {
  * `read` places it on a record; as a RecordView it is that record until the next call. What it cannot vouch for byte by byte
  * it leaves to the plain way, which also says what is wrong with a damaged record.
  */
-export class TemplateRecord implements RecordView {
+export class TemplateRecord implements RecordView, EventGlance {
   eventId = 0;
+  readonly data: EventGlance['data'] = { get: (name) => this.#fieldText(name) };
   readonly #plans: PlanCache;
   readonly #outer = new InstanceValues();
   readonly #inner = new InstanceValues();
@@ -289,37 +290,58 @@ export class TemplateRecord implements RecordView {
     return hashesOf(this.decode().data);
   }
 
-  decode(fields?: ReadonlySet<string>): SysmonEvent {
+  decode(): SysmonEvent {
     const event = this.#event;
-    const data = this.#data;
-    if (event === undefined || data === undefined) throw new Damage('BAD_RECORD', 'no record has been read');
+    if (event === undefined) throw new Damage('BAD_RECORD', 'no record has been read');
+    const data = new Map<string, string>();
+    for (const { name } of this.#data?.fields ?? []) {
+      const text = this.#fieldText(name);
+      if (text !== undefined) data.set(name, text);
+    }
     return {
       eventId: this.eventId,
-      recordId: this.#systemText(event.recordId),
+      recordId: this.recordId,
       provider: this.#systemText(event.provider),
-      channel: this.#systemText(event.channel),
-      computer: this.#systemText(event.computer),
-      timeCreated: this.#systemText(event.timeCreated),
-      data: this.#fieldTexts(data, fields),
+      channel: this.channel,
+      computer: this.computer,
+      timeCreated: this.timeCreated,
+      data,
     };
   }
 
-  #systemText(slot: Slot): string | undefined {
-    if (slot.index < 0) return slot.constant;
+  glance(): EventGlance {
+    return this;
+  }
+
+  get recordId(): string | undefined {
+    return this.#systemText(this.#event?.recordId);
+  }
+
+  get channel(): string | undefined {
+    return this.#systemText(this.#event?.channel);
+  }
+
+  get computer(): string | undefined {
+    return this.#systemText(this.#event?.computer);
+  }
+
+  get timeCreated(): string | undefined {
+    return this.#systemText(this.#event?.timeCreated);
+  }
+
+  #systemText(slot: Slot | undefined): string | undefined {
+    if (slot === undefined || slot.index < 0) return slot?.constant;
     const type = this.#outer.typeOf(slot.index);
     return type === NULL_TYPE ? undefined : this.#valueText(this.#outer, slot.index, type);
   }
 
-  #fieldTexts({ fields }: DataPlan, wanted: ReadonlySet<string> | undefined): ReadonlyMap<string, string> {
-    const texts = new Map<string, string>();
-    for (const { name, slot } of fields) {
-      if (wanted?.has(name) === false) continue;
-      const type = this.#inner.typeOf(slot.index);
-      if (slot.index < 0) texts.set(name, slot.constant ?? '');
-      else if (type !== NULL_TYPE) texts.set(name, this.#valueText(this.#inner, slot.index, type));
-      else if (!slot.isOptional) texts.set(name, '');
-    }
-    return texts;
+  #fieldText(name: string): string | undefined {
+    const slot = this.#data?.slots.get(name);
+    if (slot === undefined) return undefined;
+    if (slot.index < 0) return slot.constant ?? '';
+    const type = this.#inner.typeOf(slot.index);
+    if (type === NULL_TYPE) return slot.isOptional ? undefined : '';
+    return this.#valueText(this.#inner, slot.index, type);
   }
 
   #valueText(values: InstanceValues, index: number, type: number): string {

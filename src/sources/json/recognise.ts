@@ -1,7 +1,7 @@
 import { isSysmonProvider, PROCESS_CREATION, type SysmonEvent } from '../../event.js';
 import type { FileHashes } from '../../hash.js';
 import { asSysmonEvent, readEventXml } from '../event-xml.js';
-import { parseMessage } from '../message.js';
+import { mayTell, parseMessage } from '../message.js';
 import { fileHashesOf } from '../record-view.js';
 import { DIALECTS, type Dialect, ENVELOPES, type Envelope, FLAT, TEXT_PATHS } from './dialects.js';
 import { addField, type EventData, flatFields, parseEmbedded } from './event-data.js';
@@ -299,7 +299,8 @@ function hasSysmonShape(data: EventData, eventId: number): boolean {
 
 /** Adds what only the rendered text has. An insert that was not resolved when it was rendered (`%23`) says nothing. */
 function addMessageFields(data: EventData, eventId: number, message: string | undefined): void {
-  const rendered = message === undefined ? undefined : parseMessage(bareMessage(message));
+  if (message === undefined || !mayTell(message, eventId, (field) => !data.has(field))) return;
+  const rendered = parseMessage(bareMessage(message));
   if (rendered?.eventId !== eventId) return;
   for (const [name, value] of rendered.fields) if (!/^%\d+$/.test(value)) addField(data, name, value);
 }

@@ -1,7 +1,7 @@
 import { ByteWriter } from '../../../src/byte-writer.js';
 import { writeCanonicalBody } from '../../../src/canonical.js';
 import type { Reject } from '../../../src/errors.js';
-import type { SysmonEvent } from '../../../src/event.js';
+import type { EventGlance, SysmonEvent } from '../../../src/event.js';
 import type { FileHashes } from '../../../src/hash.js';
 import type { ByteReader } from '../../../src/sources/byte-reader.js';
 import { type EvtxOptions, readEvtx } from '../../../src/sources/evtx/index.js';
@@ -52,6 +52,7 @@ export async function readOneWay(
       if (!written.view().equals(expected.view())) {
         throw new Error(`body ${written.view().toString()} is not that of the event, ${expected.view().toString()}`);
       }
+      checkGlance(record.glance?.() ?? event, event);
       events.push({ event, hashes: { ...record.hashes }, body: written.view().toString() });
     },
     onOther: (count: number): void => {
@@ -73,6 +74,16 @@ export async function readOneWay(
   };
   await readEvtx(Buffer.isBuffer(log) ? bytesReader(log) : log, { eventIds }, receiver, options);
   return { events, other, rejects, notes, blocks };
+}
+
+/** Fails where a glance at a record shows anything else than its decoded event. */
+function checkGlance(glance: EventGlance, event: SysmonEvent): void {
+  const shown = (seen: EventGlance): string =>
+    JSON.stringify([seen.eventId, seen.recordId, seen.channel, seen.computer, seen.timeCreated]);
+  const names = [...event.data.keys(), 'NoSuchField'];
+  if (shown(glance) !== shown(event) || names.some((name) => glance.data.get(name) !== event.data.get(name))) {
+    throw new Error(`a glance shows another event than ${shown(event)}`);
+  }
 }
 
 /** Reads a log with plans and without, and fails where that makes any difference. */
