@@ -9,7 +9,7 @@ import { jsonFile, makeFolder, setAsidePath } from '../storage/json-file.js';
 import { withLock } from '../storage/lock.js';
 import { storageError } from '../storage/storage-error.js';
 import { Batches, DIGEST_LENGTHS, type OpenBatches, type Sightings, TemporaryBatches } from './batches.js';
-import { rewriteShard, type Shard, ShardReader } from './shard.js';
+import { openGrowingShard, rewriteShard, type Shard, ShardReader } from './shard.js';
 
 /** The memory of what ran: per file its sightings over all runs, and which files wait for a question since when. */
 export interface SightingStore {
@@ -269,10 +269,16 @@ class LowdbSightings implements SightingStore {
 
   async #foldInto(prefix: string, added: ReadonlyMap<string, Sightings>): Promise<void> {
     const oldestMs = this.#clock.now().getTime() - this.#keptMs;
-    await rewriteShard(this.#shardPath(prefix), this.#reportSetAside, async (shard) => {
-      const files = await this.#gather(shard, [added], new Set([...added.keys(), ...shard.digests()]));
-      return [...files].filter(([, { lastSeen }]) => lastSeen === undefined || lastSeen.getTime() >= oldestMs);
-    });
+    const path = this.#shardPath(prefix);
+    const growing = openGrowingShard(path);
+    if (growing !== undefined) {
+      const replaced = new Set(added.keys());
+      await growing.write(replaced, await this.#gather(growing, [added], replaced), oldestMs);
+      return;
+    }
+    const change = (shard: Shard): Promise<Map<string, FileEvidence>> =>
+      this.#gather(shard, [added], new Set([...added.keys(), ...shard.digests()]));
+    await rewriteShard(path, this.#reportSetAside, change, oldestMs);
   }
 
   #shardPath(prefix: string): string {

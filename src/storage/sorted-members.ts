@@ -5,6 +5,7 @@
  */
 
 const QUOTE = 0x22;
+const COMMA = 0x2c;
 const BACKSLASH = 0x5c;
 const OPENING_BRACE = 0x7b;
 const CLOSING_BRACE = 0x7d;
@@ -42,6 +43,38 @@ export function* memberNames(bytes: Buffer, between: Buffer, start: number): Gen
   for (let nameEnd = bytes.indexOf(between, start); nameEnd >= 0; nameEnd = bytes.indexOf(between, nameEnd + 1)) {
     yield nameBefore(bytes, nameEnd);
   }
+}
+
+/** A member of a document: its name, and where it stands from the quotation mark before its name to the brace that closes its object. */
+export interface MemberPlace {
+  readonly name: string;
+  readonly start: number;
+  readonly end: number;
+}
+
+/**
+ * The places of all members between `start` and `end`, which is where the document's own object closes; undefined where they are not one
+ * after another there with a comma between them, or not in the order of their names.
+ */
+export function memberPlaces(bytes: Buffer, between: Buffer, start: number, end: number): MemberPlace[] | undefined {
+  const places: MemberPlace[] = [];
+  let nameEnd = bytes.indexOf(between, start);
+  if (nameEnd < 0) return start === end ? places : undefined;
+  let memberAt = start;
+  let previous = '';
+  while (nameEnd >= 0) {
+    const name = nameBefore(bytes, nameEnd);
+    if (nameEnd - name.length - 1 !== memberAt || name <= previous) return undefined;
+    const next = bytes.indexOf(between, nameEnd + 1);
+    const nextAt = next < 0 ? end + 1 : bytes.lastIndexOf(QUOTE, next - 1);
+    if (endOfObject(bytes, nameEnd + NAME_END_BYTES) !== nextAt - 1) return undefined;
+    if (next >= 0 && bytes[nextAt - 1] !== COMMA) return undefined;
+    places.push({ name, start: memberAt, end: nextAt - 1 });
+    previous = name;
+    memberAt = nextAt;
+    nameEnd = next;
+  }
+  return places;
 }
 
 /** The name that ends at `nameEnd`, where its closing quotation mark stands. */
