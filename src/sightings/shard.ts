@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
 import { Low } from 'lowdb';
 import { systemCodeOf } from '../errors.js';
 import { evidenceFromJson, evidenceToJson, type FileEvidence } from '../evidence.js';
@@ -86,12 +86,13 @@ export class ShardReader {
 export function openGrowingShard(path: string): GrowingShard | undefined {
   let bytes: Buffer;
   try {
+    if (statSync(path).size > MAX_BYTES) return undefined;
     bytes = readFileSync(path);
   } catch (error) {
     if (systemCodeOf(error) !== 'ENOENT') throw storageError('read', path, error);
     bytes = Buffer.concat([SORTED_START, SORTED_END]);
   }
-  if (bytes.length > MAX_BYTES || !isSorted(bytes)) return undefined;
+  if (!isSorted(bytes)) return undefined;
   const places = memberPlaces(bytes, EVIDENCE_START, SORTED_START.length, bytes.length - SORTED_END.length);
   // What has no digest for its name goes when a shard is written as a whole.
   if (places === undefined || places.some(({ name }) => algorithmOf(name) === undefined)) return undefined;

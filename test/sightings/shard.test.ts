@@ -1,4 +1,4 @@
-import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -61,6 +61,14 @@ describe('a shard that grows', () => {
         expect(await readFile(spliced, 'utf8')).toBe(await readFile(parsed, 'utf8'));
       }),
     );
+  });
+
+  it('is none where it is larger than any of ours', async () => {
+    const path = join(folder, '27.json');
+    await writeFile(path, '');
+    // Of nothing but a hole: nobody may read it whole to find that out.
+    await truncate(path, 4 * 1024 ** 3);
+    expect(openGrowingShard(path)).toBeUndefined();
   });
 
   it('is one that was not there, and loses what is replaced by nothing', async () => {
