@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { parseMessage, parseProcessCreationMessage } from '../../src/sources/message.js';
+import { mayTell, parseMessage, parseProcessCreationMessage } from '../../src/sources/message.js';
 
 const SHA1 = '0123456789ABCDEF0123456789ABCDEF01234567';
 const OTHER_SHA1 = 'FEDCBA9876543210FEDCBA9876543210FEDCBA98';
@@ -176,6 +176,45 @@ describe('text that imitates labels', () => {
       }),
       { numRuns: 300 },
     );
+  });
+});
+
+describe('whether a message may tell a field', () => {
+  /** Format-List: every line indented, and broken wherever the console ends. */
+  const wrapped = (message: string, width: number): string =>
+    message
+      .split('\n')
+      .flatMap((line) => line.match(new RegExp(`.{1,${width}}`, 'g')) ?? [''])
+      .map((line) => ' '.repeat(15) + line)
+      .join('\n');
+
+  test('is never denied of one that it tells', () => {
+    const shown = fc.subarray([...FIELDS]).filter((fields) => fields.length > 0);
+    fc.assert(
+      fc.property(
+        shown,
+        fc.constantFrom('\n', '\r\n', '  ', ' '),
+        fc.integer({ min: 4, max: 80 }),
+        (fields, end, width) => {
+          const message = render(end, fields);
+          for (const text of end === '\n'
+            ? [message, `Process Create:\n${wrapped(message.slice(16), width)}`]
+            : [message]) {
+            for (const name of parseMessage(text)?.fields.keys() ?? []) {
+              expect(mayTell(text, 1, (field) => field === name)).toBe(true);
+            }
+          }
+        },
+      ),
+    );
+  });
+
+  test('is denied of one that does not stand there, of one that is not wanted, and of other events', () => {
+    const message = render('\n', [['Image', 'a']]);
+    expect(mayTell(message, 1, () => true)).toBe(true);
+    expect(mayTell(message, 1, (field) => field === 'Hashes')).toBe(false);
+    expect(mayTell(message, 1, () => false)).toBe(false);
+    expect(mayTell(message, 4711, () => true)).toBe(false);
   });
 });
 
