@@ -26,6 +26,7 @@ interface LabelPlace {
 
 /** From this indentation on, lines are those of PowerShell's Format-List (15 or 23 blanks), which wraps at the console's width. */
 const MIN_FORMAT_LIST_INDENT = 8;
+const INDENTED_LINE = new RegExp(`\\n[^\\S\\n]{${MIN_FORMAT_LIST_INDENT}}`);
 
 const FILE_TAIL = 'ProcessGuid ProcessId User Image TargetFilename Hashes IsExecutable Archived User';
 
@@ -182,7 +183,9 @@ const LABELS: ReadonlyMap<number, readonly (readonly [label: string, mark: strin
  * repeat what stands beside them.
  */
 export function mayTell(message: string, eventId: number, isWanted: (field: string) => boolean): boolean {
-  return LABELS.get(eventId)?.some(([label, mark]) => isWanted(label) && message.includes(mark)) ?? false;
+  const wanted = LABELS.get(eventId)?.filter(([label]) => isWanted(label)) ?? [];
+  // Where lines are wrapped, labels may be.
+  return wanted.some(([, mark]) => message.includes(mark)) || (wanted.length > 0 && INDENTED_LINE.test(message));
 }
 
 function findTemplate(text: string): { readonly template: Template; readonly bodyStart: number } | undefined {
