@@ -108,7 +108,7 @@ function rarestFirst(night: MixedNight): string[] {
 
 function byScore(night: MixedNight): string[] {
   const due = [...night].map(([hash, { evidence }]) => ({ hash, evidence }));
-  return rankFiles(due, new Date('2026-03-04T06:00:00Z')).map(({ hash }) => hash);
+  return Array.from(rankFiles(due, new Date('2026-03-04T06:00:00Z')), ({ hash }) => hash);
 }
 
 function tableOf(title: string, night: MixedNight): string {

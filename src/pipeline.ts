@@ -23,11 +23,13 @@ import { removeContext, writeContext } from './pipeline/context-records.js';
 import { refreshEarlierFiles } from './pipeline/earlier-files.js';
 import { type LogCounts, noCounts, type ReadingSetup, readIntoFile } from './pipeline/log-reading.js';
 import type { LogStates } from './pipeline/log-states.js';
+import { MembersAsWritten } from './pipeline/members-as-written.js';
 import { Memory } from './pipeline/memory.js';
 import { dueAnswers, OLD_ANSWER_REASON } from './pipeline/recheck.js';
 import { isFlagged, refreshAll, type WrittenFile } from './pipeline/written-files.js';
-import type { RankedFile } from './ranking.js';
-import type { SightingStore, SightingsApart, WaitingFile } from './sightings/index.js';
+import type { RankedFile, RankedFiles } from './ranking.js';
+import type { SightingStore, SightingsApart } from './sightings/index.js';
+import { WaitingFiles } from './sightings/waiting.js';
 import { type OutputFile, outputFile } from './sinks/enriched-file.js';
 import { inPlaceFile } from './sinks/in-place.js';
 import { NATIVE_FORM, type RecordForm } from './sinks/record-form.js';
@@ -183,9 +185,9 @@ class EnrichRun {
   /** Logs read in this run, as they were before. */
   readonly #prints = new Map<WrittenFile, Awaited<ReturnType<LogStates['print']>>>();
   /** Files that waited for a question since earlier runs and are in none of this run's logs. */
-  readonly #carried = new Set<Judgement>();
+  readonly #carried = new Set<number>();
   /** Files of this run's logs that waited since earlier runs. */
-  readonly #waitedBefore = new Set<Judgement>();
+  readonly #waitedBefore = new Set<number>();
   /** Logs to be read again at the next run. */
   readonly #unsettled = new Set<WrittenFile>();
   readonly #logs = { read: 0, unchanged: 0, skipped: 0, failed: 0 };
@@ -247,7 +249,7 @@ class EnrichRun {
     const files = await this.#readAll();
     await this.#memory?.flush();
     if (this.#job.signal?.aborted && !isDryRun) return this.#leaveOff(files);
-    const waiting = (await this.#job.sightings?.waiting()) ?? new Map<string, WaitingFile>();
+    const waiting = (await this.#job.sightings?.waiting()) ?? new WaitingFiles();
     await this.#carryOver(waiting);
     this.#withhold();
     const order = await chooseQuestions(this.#judgements, this.#memory, waiting, this.#startedAt);
@@ -287,9 +289,9 @@ class EnrichRun {
    */
   async #leaveOff(files: readonly WrittenFile[]): Promise<EnrichOutcome> {
     this.#withhold();
-    const before = (await this.#job.sightings?.waiting()) ?? new Map<string, WaitingFile>();
+    const before = (await this.#job.sightings?.waiting()) ?? new WaitingFiles();
     const unranked = await chooseQuestions(this.#judgements, undefined, before, this.#startedAt);
-    await this.#noteWaiting(unranked.map((file) => ({ ...file, score: UNRANKED_SCORE })));
+    await this.#noteWaiting(unranked, UNRANKED_SCORE);
     await this.#writeContexts(files, new Set());
     await this.#remember(files);
     this.#noteInterruption();
@@ -297,14 +299,14 @@ class EnrichRun {
       summary: this.#summarise(await this.#usage()),
       carriedOver: {
         answered: 0,
-        waiting: [...before.keys()].filter((hash) => this.#judgements.find(hash) === undefined).length,
+        waiting: [...before.hashes()].filter((hash) => this.#judgements.find(hash) === undefined).length,
       },
       ...(await this.#describe([])),
     };
   }
 
   /** What people are told of files: the detected ones, and those whose turn comes first. */
-  async #describe(order: readonly RankedFile[]): Promise<Pick<EnrichOutcome, 'detected' | 'questions'>> {
+  async #describe(order: RankedFiles): Promise<Pick<EnrichOutcome, 'detected' | 'questions'>> {
     const detected = detectedFiles(this.#judgements);
     const first = order.slice(0, PLANNED_SHOWN);
     if (this.#memory !== undefined) {
@@ -328,22 +330,22 @@ class EnrichRun {
   }
 
   /** Takes over what earlier runs left waiting: its logs may never be read again. */
-  async #carryOver(waiting: ReadonlyMap<string, WaitingFile>): Promise<void> {
+  async #carryOver(waiting: WaitingFiles): Promise<void> {
     const { questioner, doNotAsk } = this.#job;
     if (this.#memory === undefined) return;
-    for (const hash of waiting.keys()) {
+    for (const hash of waiting.hashes()) {
       const judgement = this.#judgements.find(hash);
-      if (judgement !== undefined) this.#waitedBefore.add(judgement);
+      if (judgement !== undefined) this.#waitedBefore.add(judgement.number);
     }
     if (questioner === undefined && !this.#setup.isDryRun) return;
     for (const hash of carriedOver(waiting)) {
       const algorithm = algorithmOf(hash);
       if (algorithm === undefined || this.#judgements.find(hash) !== undefined) continue;
-      this.#carried.add(this.#judgements.of({ algorithm, hash }));
+      this.#carried.add(this.#judgements.of({ algorithm, hash }).number);
     }
     await this.#judgements.resolve();
     if (doNotAsk === undefined) return;
-    for await (const batch of this.#memory.evidenceOf([...this.#carried].map(({ hash }) => hash))) {
+    for await (const batch of this.#memory.evidenceOf(this.#judgementsOf(this.#carried).map(({ hash }) => hash))) {
       for (const [hash, evidence] of batch) {
         const judgement = this.#judgements.find(hash);
         if (judgement !== undefined && doNotAsk.ruleAgainst(evidence) !== undefined) judgement.isWithheld = true;
@@ -351,8 +353,12 @@ class EnrichRun {
     }
   }
 
+  #judgementsOf(numbers: Iterable<number>): Judgement[] {
+    return Array.from(numbers, (number) => this.#judgements.at(number));
+  }
+
   #countCarried(): EnrichOutcome['carriedOver'] {
-    const answered = [...this.#carried].filter(({ state }) => state !== 'due').length;
+    const answered = this.#judgementsOf(this.#carried).filter(({ state }) => state !== 'due').length;
     return { answered, waiting: this.#carried.size - answered };
   }
 
@@ -361,7 +367,7 @@ class EnrichRun {
     const { states, changes } = this.#job;
     // Without states nobody knows which files of earlier runs there are; they wait for a run that does.
     if (states === undefined || states.isLost || this.#memory === undefined) return;
-    const waited = [...this.#carried, ...this.#waitedBefore];
+    const waited = this.#judgementsOf([...this.#carried, ...this.#waitedBefore]);
     const answered = waited.filter(({ state }) => state !== 'due').map(({ hash }) => hash);
     const changed = (await changes?.unrefreshed()) ?? new Set();
     const others: string[] = [];
@@ -446,21 +452,29 @@ class EnrichRun {
     // Only reading tells of rejects one by one.
     if (isEveryRejectWanted && counts.rejected > 0) return undefined;
     const withheld = new Set(unchanged.withheld);
-    const members = new Map<Judgement, string>();
+    const members = new MembersAsWritten();
     if (counts.processCreations + counts.otherEvents > 0) {
       await readMembers(log.enrichedPath, this.#setup.form, (member, key) => {
         if (key === undefined) return;
         const judgement = this.#judgements.of(key);
         judgement.records++;
         if (withheld.has(key.hash)) judgement.isWithheld = true;
-        judgement.marks ??= marksOf(member);
-        if (!members.has(judgement)) members.set(judgement, judgement.markOf(member));
+        const marks = marksOf(member);
+        if (marks !== undefined) judgement.marks ??= marks;
+        if (!members.has(judgement)) members.add(judgement, judgement.markOf(member));
       });
       await this.#judgements.resolve();
     }
     this.#logs.unchanged++;
     this.#add(counts);
-    return { logName: log.path, logPath: log.path, enrichedPath: log.enrichedPath, counts, members, withheld };
+    return {
+      logName: log.path,
+      logPath: log.path,
+      enrichedPath: log.enrichedPath,
+      counts,
+      members: members.finished(),
+      withheld,
+    };
   }
 
   async #readLogFile(log: LogFile, bytesBefore: number): Promise<WrittenFile | undefined> {
@@ -532,7 +546,7 @@ class EnrichRun {
   }
 
   /** Steps 2 and 3: asks in the given order. Returns the quota as it stands then, null for offline work. */
-  async #ask(order: readonly RankedFile[]): Promise<QuotaSummary | null> {
+  async #ask(order: RankedFiles): Promise<QuotaSummary | null> {
     const { questioner, maxLookups } = this.#job;
     if (questioner === undefined) return null;
     const hashes = await this.#questions(order, await questioner.usage());
@@ -542,7 +556,7 @@ class EnrichRun {
       this.#observer.onAskingStart(questions.length);
       if (this.#memory !== undefined)
         await locateFiles(this.#judgements, questions.slice(0, MAX_LOCATED), this.#memory);
-      const reasons = new Map(order.map(({ hash, reasons: [first] }) => [hash, first?.text]));
+      const reasons = new Map(Array.from(order, ({ hash, reasons: [first] }) => [hash, first?.text]));
       questioner.explain?.((hash) => {
         const because = reasons.has(hash) ? reasons.get(hash) : OLD_ANSWER_REASON;
         const image = this.#judgements.find(hash)?.image ?? '';
@@ -565,9 +579,9 @@ class EnrichRun {
   }
 
   /** The hashes to ask in their order: where the day's quota does not suffice for all files without an answer, old answers among them. */
-  async #questions(order: readonly RankedFile[], { day }: QuotaSummary): Promise<readonly string[]> {
+  async #questions(order: RankedFiles, { day }: QuotaSummary): Promise<readonly string[]> {
     const { sightings, changes, isRecheckOff } = this.#job;
-    const first = order.map(({ hash }) => hash);
+    const first = Array.from(order, ({ hash }) => hash);
     const left = day.limit === null ? Number.POSITIVE_INFINITY : day.limit - day.used;
     if (isRecheckOff || sightings === undefined || changes === undefined || left <= 0 || order.length <= left)
       return first;
@@ -618,7 +632,7 @@ class EnrichRun {
         const print =
           this.#prints.get(file) ?? (file.logPath === undefined ? undefined : await states.print(file.logPath));
         if (this.#unsettled.has(file) || file.logPath === undefined) continue;
-        const hashes = file.members === undefined ? undefined : [...file.members.keys()].map(({ hash }) => hash);
+        const hashes = file.members.isWhole ? this.#hashesOf(file.members) : undefined;
         const read = { logPath: file.logPath, counts: file.counts, withheld: file.withheld, hashes };
         const options = { print: this.#optionsPrint, form: this.#setup.form.name };
         await states.note(print, file.enrichedPath, read, options);
@@ -627,17 +641,30 @@ class EnrichRun {
     }
   }
 
+  /** One after the other, since they may be many. */
+  *#hashesOf(members: MembersAsWritten): Generator<string> {
+    for (const [number] of members.all()) yield this.#judgements.files.hashAt(number);
+  }
+
   /** Notes what waits for a question since when. */
-  async #noteWaiting(order: readonly RankedFile[]): Promise<void> {
-    const due = order.filter(({ hash }) => this.#isDue(hash));
-    await this.#job.sightings?.updateWaiting({ due, settled: [], now: this.#startedAt });
+  async #noteWaiting(order: RankedFiles, scoreOfAll?: number): Promise<void> {
+    await this.#job.sightings?.updateWaiting({
+      due: this.#due(order, scoreOfAll),
+      settled: [],
+      now: this.#startedAt,
+    });
+  }
+
+  /** One after the other, since all of a first night are many. */
+  *#due(order: RankedFiles, scoreOfAll?: number): Generator<{ readonly hash: string; readonly score: number }> {
+    for (const { hash, score } of order) if (this.#isDue(hash)) yield { hash, score: scoreOfAll ?? score };
   }
 
   /** Notes what waited, in this run or before, and does no more. */
-  async #noteSettled(order: readonly RankedFile[], waiting: ReadonlyMap<string, WaitingFile>): Promise<void> {
+  async #noteSettled(order: RankedFiles, waiting: WaitingFiles): Promise<void> {
     const settled: string[] = [];
     for (const { hash } of order) if (!this.#isDue(hash)) settled.push(hash);
-    for (const hash of waiting.keys()) {
+    for (const hash of waiting.hashes()) {
       if (this.#judgements.find(hash) !== undefined && !this.#isDue(hash)) settled.push(hash);
     }
     if (settled.length > 0) await this.#job.sightings?.updateWaiting({ due: [], settled, now: this.#startedAt });
@@ -751,7 +778,7 @@ function countingReader(reader: ByteReader, onBytes: (bytes: number) => void): B
 }
 
 /** What lists of known files said of a file when its record was written. */
-function marksOf(member: string): Judgement['marks'] {
+function marksOf(member: string): Judgement['marks'] | undefined {
   if (!member.includes('"known_')) return undefined;
   const { known_good: good, known_bad: bad }: { readonly [name: string]: unknown } = JSON.parse(member);
   return {

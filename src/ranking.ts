@@ -1,4 +1,5 @@
 import { type CommandCue, cuesOf } from './command-line.js';
+import { Column, DigestTable } from './digest-table.js';
 import { DigestTally, DistinctCount, digestOf, mixDigests } from './distinct-count.js';
 import type { FileEvidence } from './evidence.js';
 import {
@@ -500,7 +501,8 @@ type RuleList = readonly number[];
 
 /** Scores one file. Pure: the same evidence and surroundings give the same score and reasons. */
 export function scoreFile(evidence: FileEvidence, surroundings: Surroundings): Score {
-  return scoreOf(rulesOf(evidence), evidence.hosts.count, surroundings);
+  const rules = applyingRules(rulesOf(evidence), evidence.hosts.count, surroundings);
+  return scoreOf(rules, waitingPointsOf(surroundings));
 }
 
 /** The rules that a file's own evidence calls for. */
@@ -511,13 +513,21 @@ function rulesOf(evidence: FileEvidence): RuleList {
   return rules;
 }
 
-function scoreOf(rules: RuleList, hosts: number, surroundings: Surroundings): Score {
+/** Those of a file's rules that apply among all files. */
+function applyingRules(rules: RuleList, hosts: number, surroundings: Surroundings): RuleList {
+  return rules.filter((place) => RANKING_RULES[place]?.among?.(hosts, surroundings) ?? true);
+}
+
+function waitingPointsOf({ daysWaited }: Surroundings): number {
+  return Math.min(MAX_WAITING_POINTS, Math.floor(Math.max(0, daysWaited)));
+}
+
+function scoreOf(rules: RuleList, waitingPoints: number): Score {
   const reasons: RankingReason[] = [];
   for (const place of rules) {
     const reason = REASONS[place];
-    if (reason !== undefined && (RANKING_RULES[place]?.among?.(hosts, surroundings) ?? true)) reasons.push(reason);
+    if (reason !== undefined) reasons.push(reason);
   }
-  const waitingPoints = Math.min(MAX_WAITING_POINTS, Math.floor(Math.max(0, surroundings.daysWaited)));
   if (waitingPoints > 0) reasons.push({ name: 'waited', weight: waitingPoints, text: 'has waited for days' });
   reasons.sort((a, b) => Math.abs(b.weight) - Math.abs(a.weight));
   return {
@@ -555,106 +565,130 @@ const PLACES_PER_PATIENT_FILE = 5;
  * scores go by waiting time, then hash. Every fifth place goes to whoever has waited longest, once that is seven days: so under any
  * quota each file is asked at some time, and a flood of old harmless files still leaves four places of five to the most telling.
  */
-export function rankFiles(files: Iterable<DueFile>, now: Date): RankedFile[] {
+export function rankFiles(files: Iterable<DueFile>, now: Date): RankedFiles {
   const ranking = new Ranking(now);
   for (const file of files) ranking.add(file);
   return ranking.order();
 }
 
-/** What is kept of a file until all have been added. A first night has a hundred thousand, so they share what they can. */
-interface AddedFile {
-  readonly hash: string;
-  readonly rules: RuleList;
-  readonly hosts: number;
-  /** Where its part of all paths and of all places ends, which begins where that of the file before it does. */
-  readonly pathsEnd: number;
-  readonly placesEnd: number;
-  readonly waitedMs: number;
-  readonly isKnown: boolean;
+/** The files in the order of their questions; each is put together when it is asked for. */
+export interface RankedFiles extends Iterable<RankedFile> {
+  readonly length: number;
+  slice(start: number, end: number): RankedFile[];
 }
 
-/** A file with what decides on its place. */
-interface ScoredFile extends RankedFile {
-  readonly waitedMs: number;
-  readonly isLast: boolean;
-  isPlaced: boolean;
+const IS_KNOWN = 1;
+const IS_PLACED = 2;
+
+/** All files of a ranking, a row each. */
+class RankingRows {
+  size = 0;
+  /** Numbers of their digests. */
+  readonly files = new Column(Uint32Array);
+  /** The rules that their own evidence calls for, by number. */
+  readonly rules = new Column(Uint32Array);
+  readonly hosts = new Column(Uint32Array);
+  /** Where its part of all paths and of all places ends, which begins where that of the file before it does. */
+  readonly pathsEnd = new Column(Uint32Array);
+  readonly placesEnd = new Column(Uint32Array);
+  readonly waitedMs = new Column(Float64Array);
+  readonly bits = new Column(Uint8Array);
+  /** By number. */
+  readonly scores = new Column(Uint32Array);
 }
 
 /** What `rankFiles` does, for more evidence than is to be held at a time: `add` all files, then `order` them. Evidence is not kept. */
 export class Ranking {
   readonly #now: Date;
-  #added: AddedFile[] = [];
+  readonly #files: DigestTable;
+  readonly #rows = new RankingRows();
   /** Digests of all files' paths, and of these without what differs from user to user and from version to version. */
-  readonly #paths: number[] = [];
-  readonly #places: number[] = [];
+  readonly #paths = new Column(Float64Array);
+  readonly #places = new Column(Float64Array);
+  #pathsEnd = 0;
+  #placesEnd = 0;
   readonly #hosts = new DistinctCount();
   readonly #filesAtPath = new DigestTally();
   readonly #hostsAtPlace = new DigestTally();
   /** Which host was counted at which place. */
   readonly #hostAtPlace = new DigestTally();
-  /** Lists of rules and sets of reasons by their members: few of them apply to many files. */
-  readonly #ruleLists = new Map<string, RuleList>();
-  readonly #reasons = new Map<string, readonly RankingReason[]>();
+  /** Lists of rules, and scores by what they are made of: few of them are those of many files. */
+  readonly #ruleLists = new Numbered<RuleList>();
+  readonly #scores = new Numbered<Score>();
 
-  constructor(now: Date) {
+  /** `files` may hold digests that are not ranked. */
+  constructor(now: Date, files: DigestTable = new DigestTable()) {
     this.#now = now;
+    this.#files = files;
   }
 
-  /** Takes a file, and its part in what all files say together. */
+  /** Takes a file, and its part in what all files say together. Its digest is to be one. */
   add({ hash, evidence, waitingSince, isKnown }: DueFile): void {
+    const file = this.#files.add(hash);
+    if (file === undefined) throw new Error(`not a digest: ${JSON.stringify(hash)}`);
     const { hosts } = evidence;
     this.#hosts.merge(hosts);
     const normalized = evidence.images.map(normalizePath);
     for (const path of normalized) {
       const digest = digestOf(path);
       this.#filesAtPath.add(digest);
-      this.#paths.push(digest);
+      this.#paths.set(this.#pathsEnd++, digest);
     }
     for (const place of distinct(normalized.map(patternOf))) {
       const digest = digestOf(place);
       this.#countHosts(digest, hosts);
-      this.#places.push(digest);
+      this.#places.set(this.#placesEnd++, digest);
     }
-    this.#added.push({
-      hash,
-      rules: this.#sharedRules(rulesOf(evidence)),
-      hosts: hosts.count,
-      pathsEnd: this.#paths.length,
-      placesEnd: this.#places.length,
-      waitedMs: waitingSince === undefined ? 0 : Math.max(0, this.#now.getTime() - waitingSince.getTime()),
-      isKnown: isKnown === true,
-    });
+    const rows = this.#rows;
+    const row = rows.size++;
+    const rules = rulesOf(evidence);
+    rows.files.set(row, file);
+    rows.rules.set(
+      row,
+      this.#ruleLists.numberOf(rules.join(), () => rules),
+    );
+    rows.hosts.set(row, hosts.count);
+    rows.pathsEnd.set(row, this.#pathsEnd);
+    rows.placesEnd.set(row, this.#placesEnd);
+    rows.waitedMs.set(row, waitingSince === undefined ? 0 : Math.max(0, this.#now.getTime() - waitingSince.getTime()));
+    rows.bits.set(row, isKnown === true ? IS_KNOWN : 0);
   }
 
   /** All files, the first to be asked first. */
-  order(): RankedFile[] {
-    const ranked = this.#scoreAll().sort(
-      (a, b) =>
-        Number(a.isLast) - Number(b.isLast) ||
-        b.score - a.score ||
-        b.waitedMs - a.waitedMs ||
-        (a.hash < b.hash ? -1 : 1),
+  order(): RankedFiles {
+    this.#scoreAll();
+    const { size, files, waitedMs, bits } = this.#rows;
+    const score = (row: number): number => this.#scoreOf(row).score;
+    const isLast = (row: number): number => Number((bits.get(row) & IS_KNOWN) !== 0 && !this.#scoreOf(row).isStriking);
+    const byHash = (a: number, b: number): number => this.#files.compare(files.get(a), files.get(b));
+    const ranked = Uint32Array.from({ length: size }, (_, row) => row).sort(
+      (a, b) => isLast(a) - isLast(b) || score(b) - score(a) || waitedMs.get(b) - waitedMs.get(a) || byHash(a, b),
     );
     const patient = ranked
-      .filter(({ waitedMs }) => waitedMs >= PATIENCE_DAYS * DAY_MS)
-      .sort((a, b) => b.waitedMs - a.waitedMs || b.score - a.score || (a.hash < b.hash ? -1 : 1));
+      .filter((row) => waitedMs.get(row) >= PATIENCE_DAYS * DAY_MS)
+      .sort((a, b) => waitedMs.get(b) - waitedMs.get(a) || score(b) - score(a) || byHash(a, b));
 
-    const order: RankedFile[] = [];
-    const place = (file: ScoredFile | undefined): void => {
-      if (file === undefined || file.isPlaced) return;
-      file.isPlaced = true;
-      order.push(file);
+    const order = new Uint32Array(size);
+    let placed = 0;
+    const isPlaced = (row: number): boolean => (bits.get(row) & IS_PLACED) !== 0;
+    const place = (row: number | undefined): void => {
+      if (row === undefined || isPlaced(row)) return;
+      bits.set(row, bits.get(row) | IS_PLACED);
+      order[placed++] = row;
     };
     let nextPatient = 0;
-    for (const file of ranked) {
-      if (file.isPlaced) continue;
-      if (order.length % PLACES_PER_PATIENT_FILE === PLACES_PER_PATIENT_FILE - 1) {
-        while (patient[nextPatient]?.isPlaced) nextPatient++;
+    for (const row of ranked) {
+      if (isPlaced(row)) continue;
+      if (placed % PLACES_PER_PATIENT_FILE === PLACES_PER_PATIENT_FILE - 1) {
+        while (nextPatient < patient.length && isPlaced(patient[nextPatient] ?? 0)) nextPatient++;
         place(patient[nextPatient]);
       }
-      place(file);
+      place(row);
     }
-    return order;
+    return new Order(order, (row) => ({
+      hash: this.#files.hashAt(files.get(row)),
+      ...this.#scoreOf(row),
+    }));
   }
 
   /** Counts hosts at a place as far as a rule asks for them. */
@@ -670,47 +704,70 @@ export class Ranking {
     }
   }
 
-  #scoreAll(): ScoredFile[] {
+  #scoreAll(): void {
+    const rows = this.#rows;
     const hosts = this.#hosts.count;
     let path = 0;
     let place = 0;
-    const scored = this.#added.map(({ hash, rules, hosts: ownHosts, pathsEnd, placesEnd, waitedMs, isKnown }) => {
+    for (let row = 0; row < rows.size; row++) {
       let filesAtPath = 0;
-      for (; path < pathsEnd; path++)
-        filesAtPath = Math.max(filesAtPath, this.#filesAtPath.count(this.#paths[path] ?? 0));
+      for (; path < rows.pathsEnd.get(row); path++)
+        filesAtPath = Math.max(filesAtPath, this.#filesAtPath.count(this.#paths.get(path)));
       let hostsAtPlace = 0;
-      for (; place < placesEnd; place++) {
-        hostsAtPlace = Math.max(hostsAtPlace, this.#hostsAtPlace.count(this.#places[place] ?? 0));
-      }
-      const surroundings = { hosts, hostsAtPlace, filesAtPath, daysWaited: waitedMs / DAY_MS };
-      const { score, reasons, isStriking } = scoreOf(rules, ownHosts, surroundings);
-      return {
-        hash,
-        score,
-        reasons: this.#sharedReasons(reasons),
-        isStriking,
-        waitedMs,
-        isLast: isKnown && !isStriking,
-        isPlaced: false,
-      };
-    });
-    this.#added = [];
-    return scored;
+      for (; place < rows.placesEnd.get(row); place++)
+        hostsAtPlace = Math.max(hostsAtPlace, this.#hostsAtPlace.count(this.#places.get(place)));
+      const surroundings = { hosts, hostsAtPlace, filesAtPath, daysWaited: rows.waitedMs.get(row) / DAY_MS };
+      const rules = applyingRules(this.#ruleLists.at(rows.rules.get(row)) ?? [], rows.hosts.get(row), surroundings);
+      const waitingPoints = waitingPointsOf(surroundings);
+      const number = this.#scores.numberOf(`${waitingPoints}:${rules.join()}`, () => scoreOf(rules, waitingPoints));
+      rows.scores.set(row, number);
+    }
   }
 
-  #sharedRules(rules: RuleList): RuleList {
-    return shared(this.#ruleLists, rules.join(), rules);
-  }
-
-  #sharedReasons(reasons: readonly RankingReason[]): readonly RankingReason[] {
-    return shared(this.#reasons, reasons.map(({ name, weight }) => `${name}${weight}`).join(), reasons);
+  #scoreOf(row: number): Score {
+    return this.#scores.at(this.#rows.scores.get(row)) ?? NO_SCORE;
   }
 }
 
-function shared<T>(all: Map<string, T>, name: string, value: T): T {
-  const known = all.get(name) ?? value;
-  all.set(name, known);
-  return known;
+const NO_SCORE: Score = { score: 0, reasons: [], isStriking: false };
+
+class Order implements RankedFiles {
+  readonly #rows: Uint32Array;
+  readonly #fileAt: (row: number) => RankedFile;
+
+  constructor(rows: Uint32Array, fileAt: (row: number) => RankedFile) {
+    this.#rows = rows;
+    this.#fileAt = fileAt;
+  }
+
+  get length(): number {
+    return this.#rows.length;
+  }
+
+  slice(start: number, end: number): RankedFile[] {
+    return Array.from(this.#rows.subarray(start, end), this.#fileAt);
+  }
+
+  *[Symbol.iterator](): Generator<RankedFile> {
+    for (const row of this.#rows) yield this.#fileAt(row);
+  }
+}
+
+/** Values by name, each made once, and their numbers. */
+class Numbered<T> {
+  readonly #numbers = new Map<string, number>();
+  readonly #values: T[] = [];
+
+  numberOf(name: string, make: () => T): number {
+    const known = this.#numbers.get(name);
+    if (known !== undefined) return known;
+    this.#numbers.set(name, this.#values.length);
+    return this.#values.push(make()) - 1;
+  }
+
+  at(number: number): T | undefined {
+    return this.#values[number];
+  }
 }
 
 function distinct(texts: readonly string[]): readonly string[] {

@@ -244,10 +244,11 @@ describe('the order of questions', () => {
   });
   const TELLING = { Image: 'C:\\Users\\Public\\a.exe', ...NONE };
   const ORDINARY = { Image: 'C:\\Program Files\\Contoso\\meet.exe', ...VENDOR };
-  const orderOf = (files: readonly DueFile[]): readonly string[] => rankFiles(files, NOW).map(({ hash }) => hash);
+  const orderOf = (files: readonly DueFile[]): readonly string[] =>
+    Array.from(rankFiles(files, NOW), ({ hash }) => hash);
 
   it('is by score, with reasons', () => {
-    const ranked = rankFiles([due(1, ORDINARY), due(2, TELLING)], NOW);
+    const ranked = [...rankFiles([due(1, ORDINARY), due(2, TELLING)], NOW)];
     expect(ranked.map(({ hash }) => hash)).toEqual([hashOf(2), hashOf(1)]);
     expect(ranked[0]?.reasons[0]?.name).toBe('drop_folder');
   });

@@ -1,8 +1,8 @@
 import { emptyEvidence, type FileEvidence } from '../evidence.js';
 import { flagSightings, tracesOf } from '../flags.js';
 import type { Judgement, Judgements } from '../judgements.js';
-import { type RankedFile, Ranking } from '../ranking.js';
-import type { WaitingFile } from '../sightings/index.js';
+import { type RankedFile, type RankedFiles, Ranking } from '../ranking.js';
+import type { WaitingFile, WaitingFiles } from '../sightings/waiting.js';
 import type { Memory } from './memory.js';
 import type { DueAnswer } from './recheck.js';
 
@@ -13,15 +13,15 @@ import type { DueAnswer } from './recheck.js';
 export async function chooseQuestions(
   judgements: Judgements,
   memory: Memory | undefined,
-  waiting: ReadonlyMap<string, WaitingFile>,
+  waiting: WaitingFiles,
   now: Date,
-): Promise<RankedFile[]> {
+): Promise<RankedFiles> {
   if (memory === undefined) {
     return [...judgements.all()]
       .filter(isToBeAsked)
       .map(({ hash }) => ({ hash, score: 0, reasons: [], isStriking: false }));
   }
-  const ranking = new Ranking(now);
+  const ranking = new Ranking(now, judgements.files);
   const add = (judgement: Judgement, evidence: FileEvidence): void => {
     const waitingSince = waiting.get(judgement.hash)?.since;
     ranking.add({
@@ -68,16 +68,23 @@ const MAX_CARRIED_OVER = 10_000;
 export const UNRANKED_SCORE = 1_000_000;
 
 /** The waiting files whose turn may come: the most telling and the oldest, since rankFiles asks both, and such as are to be ranked first. */
-export function carriedOver(waiting: ReadonlyMap<string, WaitingFile>): Set<string> {
-  if (waiting.size <= MAX_CARRIED_OVER) return new Set(waiting.keys());
+export function carriedOver(waiting: WaitingFiles): Set<string> {
+  if (waiting.size <= MAX_CARRIED_OVER) return new Set(waiting.hashes());
   const half = MAX_CARRIED_OVER / 2;
-  const files = [...waiting];
-  const ranked = files.filter(([, { score }]) => score < UNRANKED_SCORE);
+  const isRanked = ({ score }: WaitingFile): boolean => score < UNRANKED_SCORE;
+  const byScore = waiting.first(half, (a, b) => b.score - a.score, isRanked);
+  const byAge = waiting.first(
+    half,
+    (a, b) => a.since.getTime() - b.since.getTime(),
+    () => true,
+  );
   // A flood of them takes no place from the ranked.
-  const unranked = files.filter(([, { score }]) => score >= UNRANKED_SCORE).slice(0, half);
-  const byScore = ranked.toSorted(([, a], [, b]) => b.score - a.score).slice(0, half);
-  const byAge = files.toSorted(([, a], [, b]) => a.since.getTime() - b.since.getTime()).slice(0, half);
-  return new Set([...byScore, ...byAge, ...unranked].map(([hash]) => hash));
+  const unranked = waiting.first(
+    half,
+    () => 0,
+    (file) => !isRanked(file),
+  );
+  return new Set([...byScore, ...byAge, ...unranked]);
 }
 
 /** A file's first answer tells more than another one: an old answer needs so many points of risk more to be asked for again first. */
@@ -87,9 +94,9 @@ const FIRST_ANSWER_POINTS = 40;
  * The order of questions where there are more than may be asked: old answers, the riskiest first, among the files that have none. A
  * risk is weighed against the score of the file whose turn it is, and never are two old answers asked for in a row, so that both go on.
  */
-export function amongFirstQuestions(order: readonly RankedFile[], old: readonly DueAnswer[]): string[] {
+export function amongFirstQuestions(order: Iterable<RankedFile>, old: readonly DueAnswer[]): string[] {
   const hashes: string[] = [];
-  const asked = new Set(order.map(({ hash }) => hash));
+  const asked = new Set(Array.from(order, ({ hash }) => hash));
   const olds = old.filter(({ hash }) => !asked.has(hash));
   let next = 0;
   for (const { hash, score } of order) {

@@ -16,6 +16,7 @@ import type { RecordForm, RecordWriter } from '../sinks/record-form.js';
 import type { ByteReader } from '../sources/byte-reader.js';
 import { type ContainerLimits, readLog } from '../sources/index.js';
 import { virustotalMember } from '../verdict.js';
+import { MembersAsWritten } from './members-as-written.js';
 import type { Memory } from './memory.js';
 
 /** What was counted in one log. */
@@ -56,9 +57,6 @@ export interface ReadingObserver {
   onMemberFailure(place: string, error: LogError): void;
 }
 
-/** The marks of the `virustotal` members as they were written into a file, by file judged; undefined where there were too many to keep. */
-export type MembersAsWritten = ReadonlyMap<Judgement, string> | undefined;
-
 /** How a reading ended. `not_a_log` only where the log was met in a folder; a named one that is none is an error. */
 export type ReadingEnd =
   | {
@@ -75,11 +73,6 @@ const FLUSH_BYTES = 128 * 1024;
 
 /** Records are judged and written so many bytes at a time, since the cache is asked about many files for little more than about one. */
 const BATCH_BYTES = 1024 * 1024;
-
-const MAX_COMPUTERS = 10_000;
-
-/** Distinct files of one log whose members are kept, to know later whether the log's records have to be refreshed. */
-const MAX_MEMBERS = 250_000;
 
 const NO_HASH_MEMBER = virustotalMember(undefined, { verdict: 'unchecked', reason: 'no_hash' });
 
@@ -147,8 +140,7 @@ class FileReceiver implements RecordReceiver {
   readonly #bodies = new ByteWriter();
   readonly #pending: PendingPart[] = [];
   readonly #out = new ByteWriter(FLUSH_BYTES * 2);
-  #members: Map<Judgement, string> | undefined = new Map();
-  readonly #computers = new Map<string, string>();
+  readonly #members = new MembersAsWritten();
 
   constructor(
     log: { readonly name: string; readonly output: OutputFile; readonly counts: LogCounts },
@@ -164,7 +156,7 @@ class FileReceiver implements RecordReceiver {
   }
 
   members(): MembersAsWritten {
-    return this.#members;
+    return this.#members.finished();
   }
 
   /** Writes what is left and puts the file in place. */
@@ -266,7 +258,7 @@ class FileReceiver implements RecordReceiver {
     if (isFirst) {
       // Of a file that is remembered, its sightings tell.
       if (!isRemembered) judgement.image = imageOf(event);
-      judgement.computer = this.#shared(event.computer ?? '');
+      judgement.computer = event.computer ?? '';
     }
     if (isRemembered) memory.add(judgement.hash, event, this.#name);
     if (isToBeWithheld) {
@@ -276,18 +268,8 @@ class FileReceiver implements RecordReceiver {
     if (judgement.isWithheld) this.withheld.add(judgement.hash);
   }
 
-  /** The same text for all who name a computer. */
-  #shared(computer: string): string {
-    const known = this.#computers.get(computer);
-    if (known !== undefined) return known;
-    if (this.#computers.size < MAX_COMPUTERS) this.#computers.set(computer, computer);
-    return computer;
-  }
-
   #keepMember(judgement: Judgement): void {
-    if (this.#members === undefined || this.#members.has(judgement)) return;
-    this.#members.set(judgement, judgement.memberMark);
-    if (this.#members.size > MAX_MEMBERS) this.#members = undefined;
+    if (!this.#members.has(judgement)) this.#members.add(judgement, judgement.memberMark);
   }
 
   async #flush(): Promise<void> {

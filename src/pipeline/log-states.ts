@@ -224,8 +224,12 @@ export class LogStates {
 
 /** The first bytes of all digests, sorted, each once, in base64; null where they are too many. */
 function heldFiles(hashes: Iterable<string>): string | null {
-  const sorted = [...new Set([...hashes].map((hash) => hash.slice(0, HELD_BYTES * 2)))].sort();
-  return sorted.length > MAX_HELD ? null : Buffer.from(sorted.join(''), 'hex').toString('base64');
+  const held = new Set<string>();
+  for (const hash of hashes) {
+    held.add(hash.slice(0, HELD_BYTES * 2));
+    if (held.size > MAX_HELD) return null;
+  }
+  return Buffer.from([...held].sort().join(''), 'hex').toString('base64');
 }
 
 function heldBytesOf(hash: string): Buffer {

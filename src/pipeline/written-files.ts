@@ -1,10 +1,11 @@
 import { EnrichmentError } from '../errors.js';
 import type { LookupKey } from '../hash.js';
-import type { Judgements } from '../judgements.js';
+import type { Judgement, Judgements } from '../judgements.js';
 import { inPlaceFile } from '../sinks/in-place.js';
 import type { RecordForm } from '../sinks/record-form.js';
 import { refreshFile } from '../sinks/refresh.js';
-import type { LogCounts, MembersAsWritten } from './log-reading.js';
+import type { LogCounts } from './log-reading.js';
+import type { MembersAsWritten } from './members-as-written.js';
 
 /** A log's enriched file, as this run wrote it or found it. */
 export interface WrittenFile {
@@ -27,7 +28,7 @@ export async function refreshAll(
   onError: (path: string, error: EnrichmentError) => void,
 ): Promise<void> {
   for (const { logPath, enrichedPath, members, counts } of files) {
-    if (counts.processCreations + counts.otherEvents === 0 || !hasChanged(members)) continue;
+    if (counts.processCreations + counts.otherEvents === 0 || !hasChanged(members, judgements)) continue;
     try {
       const output = logPath === enrichedPath ? await inPlaceFile(logPath, 'is kept') : undefined;
       const memberFor = (key: LookupKey): string | undefined => judgements.find(key.hash)?.member;
@@ -39,15 +40,21 @@ export async function refreshAll(
   }
 }
 
-function hasChanged(members: MembersAsWritten): boolean {
-  if (members === undefined) return true;
-  for (const [judgement, mark] of members) if (judgement.memberMark !== mark) return true;
+function hasChanged(members: MembersAsWritten, judgements: Judgements): boolean {
+  if (!members.isWhole) return true;
+  for (const [number, mark] of members.all()) if (judgements.at(number).memberMark !== mark) return true;
   return false;
 }
 
 /** Whether a file of ours holds a process that some engine detects. */
 export function isFlagged({ members }: WrittenFile, judgements: Judgements): boolean {
-  const held = members === undefined ? judgements.all() : members.keys();
-  for (const { verdict } of held) if (verdict === 'malicious' || verdict === 'suspicious') return true;
+  if (!members.isWhole) {
+    for (const judgement of judgements.all()) if (isDetected(judgement)) return true;
+  }
+  for (const [number] of members.all()) if (isDetected(judgements.at(number))) return true;
   return false;
+}
+
+function isDetected({ verdict }: Judgement): boolean {
+  return verdict === 'malicious' || verdict === 'suspicious';
 }

@@ -29,7 +29,7 @@ const LINE_START = '{"hash":"';
 const DIGEST_END = '","evidence":{';
 const LINE_HEAD_BYTES = LINE_START.length + 64 + DIGEST_END.length;
 /** Of MD5, SHA1 and SHA256 in hex. */
-export const DIGEST_LENGTHS: ReadonlySet<number> = new Set([32, 40, 64]);
+const DIGEST_LENGTHS: ReadonlySet<number> = new Set([32, 40, 64]);
 const LINE_FEED = 0x0a;
 
 /** Bytes of a batch read at once; longer lines than `MAX_LINE_BYTES` are none of ours, since evidence is bounded. */

@@ -1,7 +1,8 @@
 import { EnrichmentError, systemCodeOf } from '../errors.js';
 import type { FileEvidence } from '../evidence.js';
 import { storageError } from '../storage/storage-error.js';
-import type { SightingStore, SightingsApart, WaitingChange, WaitingFile } from './index.js';
+import type { SightingStore, SightingsApart, WaitingChange } from './index.js';
+import { WaitingFiles } from './waiting.js';
 
 /**
  * Sightings that a run can do without: trouble with the store is told once, by `onFailure`, and from then on nothing is remembered and
@@ -49,8 +50,8 @@ export class DispensableSightings implements SightingStore {
     return this.#tried(() => this.#store.add(seen), undefined);
   }
 
-  waiting(): Promise<ReadonlyMap<string, WaitingFile>> {
-    return this.#tried(() => this.#store.waiting(), new Map());
+  waiting(): Promise<WaitingFiles> {
+    return this.#tried(() => this.#store.waiting(), new WaitingFiles());
   }
 
   updateWaiting(change: WaitingChange): Promise<void> {

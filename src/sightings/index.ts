@@ -1,15 +1,15 @@
 import { copyFile, readdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { Low } from 'lowdb';
 import { type Clock, systemClock } from '../clock.js';
+import { DigestTable } from '../digest-table.js';
 import { messageOf, systemCodeOf } from '../errors.js';
 import { type FileEvidence, mergeEvidence } from '../evidence.js';
-import { algorithmOf } from '../hash.js';
-import { jsonFile, makeFolder, setAsidePath } from '../storage/json-file.js';
+import { makeFolder, setAsidePath } from '../storage/json-file.js';
 import { withLock } from '../storage/lock.js';
 import { storageError } from '../storage/storage-error.js';
-import { Batches, DIGEST_LENGTHS, type OpenBatches, type Sightings, TemporaryBatches } from './batches.js';
+import { Batches, type OpenBatches, type Sightings, TemporaryBatches } from './batches.js';
 import { openGrowingShard, rewriteShard, type Shard, ShardReader } from './shard.js';
+import { type WaitingFiles, waitingDocument } from './waiting.js';
 
 /** The memory of what ran: per file its sightings over all runs, and which files wait for a question since when. */
 export interface SightingStore {
@@ -26,8 +26,8 @@ export interface SightingStore {
    * Sightings that are there already change nothing, so a run that was killed in between is simply repeated.
    */
   add(seen: ReadonlyMap<string, FileEvidence>): Promise<void>;
-  /** The files that wait for a question, by digest. */
-  waiting(): Promise<ReadonlyMap<string, WaitingFile>>;
+  /** The files that wait for a question. */
+  waiting(): Promise<WaitingFiles>;
   /** Notes files that are due now, those waiting already keep their time, and files that need no question any more; durable once resolved. */
   updateWaiting(change: WaitingChange): Promise<void>;
   /** The same sightings for whoever is to leave them as they are: what is added there is found there only, and gone with `close`. */
@@ -38,12 +38,6 @@ export interface SightingStore {
 export interface SightingsApart extends Pick<SightingStore, 'read' | 'add'> {
   /** Forgets what was added. Rejects with StorageError. */
   close(): Promise<void>;
-}
-
-/** Since when a file waits for a question, and how telling its answer was taken to be when it was last ranked. */
-export interface WaitingFile {
-  readonly since: Date;
-  readonly score: number;
 }
 
 /** A change of the files that wait for a question. A hash in both is settled. */
@@ -80,11 +74,6 @@ const PREFIX_LENGTH = 2;
 const PREFIXES: readonly string[] = Array.from({ length: 16 ** PREFIX_LENGTH }, (_, number) =>
   number.toString(16).padStart(PREFIX_LENGTH, '0'),
 );
-
-/** How the list of waiting files is stored: groups `[since, score, [digest, …]]`. */
-interface StoredWaiting {
-  readonly waiting: readonly unknown[];
-}
 
 /**
  * Opens the sightings in a cache folder: `sightings/<ab>.json`, lowdb documents by the first two digits of the digest, in front of
@@ -154,8 +143,8 @@ class LowdbSightings implements SightingStore {
     }
   }
 
-  async waiting(): Promise<ReadonlyMap<string, WaitingFile>> {
-    return (await this.#readWaiting()).files;
+  async waiting(): Promise<WaitingFiles> {
+    return (await this.#readWaiting()).data.files;
   }
 
   async updateWaiting({ due, settled, now }: WaitingChange): Promise<void> {
@@ -165,23 +154,15 @@ class LowdbSightings implements SightingStore {
       throw storageError('make the folder', this.#folder, error);
     }
     await withLock(this.#folder, WAITING_LOCK, async () => {
-      const { low, files } = await this.#readWaiting();
+      const document = await this.#readWaiting();
+      const { files } = document.data;
       let changed = false;
-      // Thousands have become due at once with few different scores.
-      const fresh = new Map<number, WaitingFile>();
       for (const { hash, score } of due) {
-        if (algorithmOf(hash) === undefined) continue;
         const known = files.get(hash);
-        if (known?.score === score) continue;
-        const file = known === undefined ? (fresh.get(score) ?? { since: now, score }) : { since: known.since, score };
-        if (known === undefined) fresh.set(score, file);
-        files.set(hash, file);
-        changed = true;
+        if (known?.score !== score) changed = files.set(hash, { since: known?.since ?? now, score }) || changed;
       }
       for (const hash of settled) changed = files.delete(hash) || changed;
-      if (!changed) return;
-      low.data = { waiting: groupWaiting(files) };
-      await low.write();
+      if (changed) await document.write();
     });
   }
 
@@ -285,24 +266,13 @@ class LowdbSightings implements SightingStore {
     return join(this.#shardFolder, `${prefix}.json`);
   }
 
-  async #readWaiting(): Promise<{ low: Low<StoredWaiting>; files: Map<string, WaitingFile> }> {
+  async #readWaiting(): Promise<ReturnType<typeof waitingDocument>> {
     const path = join(this.#folder, 'waiting.json');
-    const low = new Low(jsonFile(path, readWaitingDocument, this.#reportSetAside), { waiting: [] });
-    await low.read();
-    const files = new Map<string, WaitingFile>();
-    let damaged = 0;
-    for (const group of low.data.waiting) {
-      const { file, hashes } = readWaitingGroup(group);
-      for (const hash of hashes) {
-        // Whether it has the digits of a digest is asked where it is used: a year's queue is read several times a night.
-        if (file === undefined || typeof hash !== 'string' || !DIGEST_LENGTHS.has(hash.length)) damaged++;
-        else files.set(hash, file);
-      }
-    }
-    // What was read is in `files` now: held twice, it would be the larger part of a long queue's memory.
-    low.data = { waiting: [] };
+    const document = waitingDocument(path, this.#reportSetAside);
+    await document.read();
+    const { damaged } = document.data;
     if (damaged > 0) await this.#keepCopy(path, `${damaged} waiting files`);
-    return { low, files };
+    return document;
   }
 
   readonly #reportSetAside = (path: string): void => {
@@ -325,47 +295,11 @@ class LowdbSightings implements SightingStore {
   }
 }
 
-/** Digests by shard, in the order of shards. */
-function groupByPrefix(hashes: Iterable<string>): (readonly [prefix: string, wanted: ReadonlySet<string>])[] {
-  const groups = new Map<string, Set<string>>();
-  for (const hash of hashes) {
-    if (algorithmOf(hash) === undefined) continue;
-    const prefix = hash.slice(0, PREFIX_LENGTH);
-    const group = groups.get(prefix);
-    if (group === undefined) groups.set(prefix, new Set([hash]));
-    else group.add(hash);
+/** Digests by shard, in the order of shards; as texts only those of one shard at a time, since a first night asks for all it has met. */
+function* groupByPrefix(hashes: Iterable<string>): Generator<readonly [prefix: string, wanted: ReadonlySet<string>]> {
+  const digests = new DigestTable();
+  for (const hash of hashes) digests.add(hash);
+  for (const [prefix, numbers] of digests.byFirstByte()) {
+    yield [prefix, new Set(Array.from(numbers, (number) => digests.hashAt(number)))];
   }
-  return [...groups].sort(([a], [b]) => (a < b ? -1 : 1));
-}
-
-function readWaitingDocument(json: unknown): StoredWaiting | undefined {
-  if (typeof json !== 'object' || json === null) return undefined;
-  const { waiting } = json as { readonly waiting?: unknown };
-  return Array.isArray(waiting) ? { waiting } : undefined;
-}
-
-/** One group of files that share what is stored of them; `file` is undefined where that cannot be read. */
-function readWaitingGroup(json: unknown): {
-  readonly file: WaitingFile | undefined;
-  readonly hashes: readonly unknown[];
-} {
-  const [time, score, hashes]: readonly unknown[] = Array.isArray(json) ? json : [];
-  const since = typeof time === 'string' ? new Date(time) : undefined;
-  const isReadable = since !== undefined && !Number.isNaN(since.getTime()) && Number.isFinite(score);
-  return {
-    file: isReadable ? { since, score: Number(score) } : undefined,
-    hashes: Array.isArray(hashes) ? hashes : [json],
-  };
-}
-
-/** Files by what is stored of them, since thousands became due in the same run. */
-function groupWaiting(files: ReadonlyMap<string, WaitingFile>): StoredWaiting['waiting'] {
-  const groups = new Map<string, [since: string, score: number, hashes: string[]]>();
-  for (const [hash, { since, score }] of files) {
-    const name = `${since.getTime()} ${score}`;
-    const group = groups.get(name);
-    if (group === undefined) groups.set(name, [since.toISOString(), score, [hash]]);
-    else group[2].push(hash);
-  }
-  return [...groups.values()];
 }

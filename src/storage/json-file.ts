@@ -27,13 +27,14 @@ const RENAME_PAUSES_MS = [10, 20, 50, 100, 200, 500] as const;
  * lowdb's adapter for one JSON file that several processes use and that has to survive kills and power cuts.
  * `read` gives what the `read` argument makes of the parsed JSON, or null where there is no file. A file that is no JSON, or of which
  * `read` returns undefined, is renamed, `onCorrupt` is told its new name, and the answer is null.
- * `write` replaces the file as a whole (compact JSON, mode 0600) and resolves once that is on the disk.
+ * `write` replaces the file as a whole (compact JSON, of `toText` where that is given, mode 0600) and resolves once that is on the disk.
  * Both reject with StorageError. The folder must exist.
  */
 export function jsonFile<T>(
   path: string,
   read: (json: unknown) => T | undefined,
   onCorrupt: (setAsidePath: string) => void,
+  toText: (data: T) => string | Iterable<string> = JSON.stringify,
 ): Adapter<T> {
   return {
     read: async () => {
@@ -53,22 +54,23 @@ export function jsonFile<T>(
         throw storageError('read', path, error);
       }
     },
-    write: (data) => writeFileDurably(path, JSON.stringify(data)),
+    write: (data) => writeFileDurably(path, toText(data)),
   };
 }
 
 /**
- * Replaces a file as a whole, made with mode 0600: after a kill or a power cut there is the old one or the new one. Resolves once
+ * Replaces a file as a whole, by data or pieces of text, made with mode 0600: after a kill or a power cut there is the old one or the new one. Resolves once
  * it is on the disk. Throws StorageError; then the old file is untouched and no temporary file stays. The folder must exist.
  */
-export async function writeFileDurably(path: string, data: string | Uint8Array): Promise<void> {
+export async function writeFileDurably(path: string, data: string | Uint8Array | Iterable<string>): Promise<void> {
   const temporary = temporaryPath(path);
   try {
     await tidyBeside(path);
     try {
       const file = openSync(temporary, 'wx', 0o600);
       try {
-        writeFileSync(file, data);
+        if (typeof data === 'string' || data instanceof Uint8Array) writeFileSync(file, data);
+        else for (const piece of data) writeFileSync(file, piece);
         await syncFile(file);
       } finally {
         closeSync(file);

@@ -377,7 +377,9 @@ describe('the files that wait', () => {
     ];
     await open().updateWaiting({ due, settled: [], now: MONDAY });
     await open().updateWaiting({ due: [{ hash: HASH, score: 13 }], settled: [OTHER_HASH], now: TUESDAY });
-    expect(await open().waiting()).toEqual(new Map([[HASH, { since: MONDAY, score: 13 }]]));
+    const waiting = await open().waiting();
+    expect([...waiting.hashes()]).toEqual([HASH]);
+    expect(waiting.get(HASH)).toEqual({ since: MONDAY, score: 13 });
   });
 
   it('are not waited for when they are answered in the same run', async () => {
@@ -388,6 +390,6 @@ describe('the files that wait', () => {
   it('are only files', async () => {
     const due = ['constructor', '__proto__', HASH].map((hash) => ({ hash, score: 1 }));
     await open().updateWaiting({ due, settled: [], now: MONDAY });
-    expect([...(await open().waiting()).keys()]).toEqual([HASH]);
+    expect([...(await open().waiting()).hashes()]).toEqual([HASH]);
   });
 });
