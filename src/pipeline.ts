@@ -17,6 +17,7 @@ import {
   chooseQuestions,
   flagFiles,
   locateFiles,
+  notAmong,
   UNRANKED_SCORE,
 } from './pipeline/choosing.js';
 import { removeContext, writeContext } from './pipeline/context-records.js';
@@ -25,7 +26,7 @@ import { type LogCounts, noCounts, type ReadingSetup, readIntoFile } from './pip
 import type { LogStates } from './pipeline/log-states.js';
 import { MembersAsWritten } from './pipeline/members-as-written.js';
 import { Memory } from './pipeline/memory.js';
-import { dueAnswers, OLD_ANSWER_REASON } from './pipeline/recheck.js';
+import { type DueAnswer, dueAnswers } from './pipeline/recheck.js';
 import { isFlagged, refreshAll, type WrittenFile } from './pipeline/written-files.js';
 import type { RankedFile, RankedFiles } from './ranking.js';
 import type { SightingStore, SightingsApart } from './sightings/index.js';
@@ -547,22 +548,28 @@ class EnrichRun {
 
   /** Steps 2 and 3: asks in the given order. Returns the quota as it stands then, null for offline work. */
   async #ask(order: RankedFiles): Promise<QuotaSummary | null> {
-    const { questioner, maxLookups } = this.#job;
+    const { questioner, maxLookups = Number.POSITIVE_INFINITY } = this.#job;
     if (questioner === undefined) return null;
-    const hashes = await this.#questions(order, await questioner.usage());
-    const questions = hashes.slice(0, maxLookups);
-    for (const hash of hashes.slice(questions.length)) this.#leaveUnanswered(hash, 'limit');
-    if (questions.length > 0) {
-      this.#observer.onAskingStart(questions.length);
-      if (this.#memory !== undefined)
-        await locateFiles(this.#judgements, questions.slice(0, MAX_LOCATED), this.#memory);
-      const reasons = new Map(Array.from(order, ({ hash, reasons: [first] }) => [hash, first?.text]));
+    const { day } = await questioner.usage();
+    const left = day.limit === null ? Number.POSITIVE_INFINITY : day.limit - day.used;
+    const old = await this.#oldAnswers(order, left);
+    const count = Math.min(order.length + old.length, maxLookups);
+    if (count > 0) {
+      this.#observer.onAskingStart(count);
+      if (this.#memory !== undefined) {
+        const first = firstOf(amongFirstQuestions(order, old), Math.min(count, left, MAX_LOCATED));
+        await locateFiles(this.#judgements, first, this.#memory);
+      }
+      /** Of the questions under way. */
+      const reasons = new Map<string, string | undefined>();
       questioner.explain?.((hash) => {
-        const because = reasons.has(hash) ? reasons.get(hash) : OLD_ANSWER_REASON;
+        const because = reasons.get(hash);
         const image = this.#judgements.find(hash)?.image ?? '';
         return { ...(because === undefined ? {} : { because }), ...(image === '' ? {} : { image }) };
       });
-      await questioner.lookUpAll(questions, (hash, outcome) => {
+      const taken = firstOf(amongFirstQuestions(order, old), count, (hash, because) => reasons.set(hash, because));
+      await questioner.lookUpAll(taken, (hash, outcome) => {
+        reasons.delete(hash);
         const judgement = this.#judgements.find(hash);
         // None of an old answer that is asked for again: what changes by it is refreshed as a change.
         if (judgement !== undefined && outcome.kind === 'answered') {
@@ -575,22 +582,26 @@ class EnrichRun {
       const { failure } = questioner;
       if (failure !== undefined) this.#fail({ code: failure.code, message: failure.message });
     }
+    if (count < order.length + old.length) this.#leaveOverLimit(amongFirstQuestions(order, old), count);
     return questioner.usage();
   }
 
-  /** The hashes to ask in their order: where the day's quota does not suffice for all files without an answer, old answers among them. */
-  async #questions(order: RankedFiles, { day }: QuotaSummary): Promise<readonly string[]> {
+  /** Old answers to be asked for among the first questions: where the day's quota does not suffice for all files without an answer. */
+  async #oldAnswers(order: RankedFiles, left: number): Promise<readonly DueAnswer[]> {
     const { sightings, changes, isRecheckOff } = this.#job;
-    const first = Array.from(order, ({ hash }) => hash);
-    const left = day.limit === null ? Number.POSITIVE_INFINITY : day.limit - day.used;
     if (isRecheckOff || sightings === undefined || changes === undefined || left <= 0 || order.length <= left)
-      return first;
-    return amongFirstQuestions(order, await dueAnswers({ ...this.#job, sightings, changes }));
+      return [];
+    return notAmong(order, await dueAnswers({ ...this.#job, sightings, changes }));
   }
 
-  #leaveUnanswered(hash: string, reason: 'limit'): void {
-    const judgement = this.#judgements.find(hash);
-    if (judgement !== undefined) this.#judgements.leaveUnanswered(judgement, reason);
+  /** Notes of all questions but the first `count` that this run was not to ask them. */
+  #leaveOverLimit(questions: Iterable<{ readonly hash: string }>, count: number): void {
+    let place = 0;
+    for (const { hash } of questions) {
+      if (place++ < count) continue;
+      const judgement = this.#judgements.find(hash);
+      if (judgement !== undefined) this.#judgements.leaveUnanswered(judgement, 'limit');
+    }
   }
 
   async #usage(): Promise<QuotaSummary | null> {
@@ -730,6 +741,20 @@ const STDIN_NAME = 'standard input';
 
 /** Raised when a source or sink comes to write other bytes for the same log, so that old enriched files are made anew. */
 const READING_VERSION = 2;
+
+/** The digests of the first `count` questions, one after the other, and each question told as it is taken. */
+function* firstOf(
+  questions: Iterable<{ readonly hash: string; readonly because: string | undefined }>,
+  count: number,
+  onTaken: (hash: string, because: string | undefined) => void = () => undefined,
+): Generator<string> {
+  let left = count;
+  for (const { hash, because } of questions) {
+    if (left-- <= 0) return;
+    onTaken(hash, because);
+    yield hash;
+  }
+}
 
 /** Files that at least one engine detects, worst first, then those that ran most. */
 function detectedFiles(judgements: Judgements): (Judgement & Pick<DetectedFile, 'verdict'>)[] {

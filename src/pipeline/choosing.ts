@@ -90,25 +90,41 @@ export function carriedOver(waiting: WaitingFiles): Set<string> {
 /** A file's first answer tells more than another one: an old answer needs so many points of risk more to be asked for again first. */
 const FIRST_ANSWER_POINTS = 40;
 
+/** Why an old answer is asked for again, in the disclosure log. */
+export const OLD_ANSWER_REASON = 'the answer on it is past its lifetime';
+
+/** A question, and why it is asked, where there is something to tell. */
+interface Question {
+  readonly hash: string;
+  readonly because: string | undefined;
+}
+
+/** The old answers on files that are not to be asked about anyway. */
+export function notAmong(order: Iterable<RankedFile>, old: readonly DueAnswer[]): readonly DueAnswer[] {
+  if (old.length === 0) return old;
+  const olds = new Set(old.map(({ hash }) => hash));
+  for (const { hash } of order) olds.delete(hash);
+  return old.filter(({ hash }) => olds.has(hash));
+}
+
 /**
  * The order of questions where there are more than may be asked: old answers, the riskiest first, among the files that have none. A
  * risk is weighed against the score of the file whose turn it is, and never are two old answers asked for in a row, so that both go on.
  */
-export function amongFirstQuestions(order: Iterable<RankedFile>, old: readonly DueAnswer[]): string[] {
-  const hashes: string[] = [];
-  const asked = new Set(Array.from(order, ({ hash }) => hash));
-  const olds = old.filter(({ hash }) => !asked.has(hash));
+export function* amongFirstQuestions(
+  order: Iterable<RankedFile>,
+  old: readonly DueAnswer[],
+): Generator<Question, undefined> {
   let next = 0;
-  for (const { hash, score } of order) {
-    const riskiest = olds[next];
+  for (const { hash, score, reasons } of order) {
+    const riskiest = old[next];
     if (riskiest !== undefined && riskiest.risk - FIRST_ANSWER_POINTS > score) {
-      hashes.push(riskiest.hash);
+      yield { hash: riskiest.hash, because: OLD_ANSWER_REASON };
       next++;
     }
-    hashes.push(hash);
+    yield { hash, because: reasons[0]?.text };
   }
-  for (const { hash } of olds.slice(next)) hashes.push(hash);
-  return hashes;
+  for (const { hash } of old.slice(next)) yield { hash, because: OLD_ANSWER_REASON };
 }
 
 /** Adds to judgements what sightings, of this run and all before it, say together with the answers, and where the files ran. */

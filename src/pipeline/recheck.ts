@@ -13,7 +13,7 @@ import type { SightingStore } from '../sightings/index.js';
 import { type ContainerLimits, DEFAULT_LIMITS } from '../sources/index.js';
 import type { QuotaSummary, RunFailure } from '../summary.js';
 import { judge, type Thresholds } from '../verdict.js';
-import { flagFiles } from './choosing.js';
+import { flagFiles, OLD_ANSWER_REASON } from './choosing.js';
 import { refreshEarlierFiles } from './earlier-files.js';
 import type { LogStates } from './log-states.js';
 import { Memory } from './memory.js';
@@ -63,9 +63,6 @@ export interface DueAnswer {
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000;
-
-/** Why an old answer is asked for again, in the disclosure log. */
-export const OLD_ANSWER_REASON = 'the answer on it is past its lifetime';
 
 /**
  * Asks again about files that ran here and whose answers are past their lifetime, the riskiest first (`riskOf`), as far as the quota
