@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type FileHandle, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Lookup } from '../lookup.js';
-import { makeFolder, syncFolder } from '../storage/json-file.js';
+import { makeFolder, writeFileDurably } from '../storage/json-file.js';
 import { isAlive, isOfThisHost, processIdentityFromJson, thisProcess } from '../storage/process-identity.js';
 import { storageError } from '../storage/storage-error.js';
 import { type Journal, journalLine } from './journal.js';
@@ -98,13 +98,13 @@ export class JournalWriter {
   async #begin(): Promise<FileHandle> {
     await makeFolder(this.#folder);
     const path = join(this.#folder, `${process.pid}-${randomUUID()}.jsonl`);
-    const file = await open(path, 'ax', 0o600);
-    this.#file = file;
+    // Not there without its first line: of such a one nobody could tell whether its writer is dead or about to write.
+    await writeFileDurably(path, `${JSON.stringify(thisProcess())}\n`);
     this.#path = path;
     this.#answerCount = 0;
     this.#byteCount = 0;
-    await file.appendFile(`${JSON.stringify(thisProcess())}\n`);
-    await syncFolder(this.#folder);
+    const file = await open(path, 'a');
+    this.#file = file;
     return file;
   }
 

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -152,6 +153,17 @@ describe('what the lowdb cache leaves on the disk', () => {
 });
 
 describe('the journal', () => {
+  it('names its writer from the moment it is there, so that it is folded wherever a kill hits', async () => {
+    const seen: string[] = [];
+    const listing = watchEveryTurn(join(folder, 'journal'), (path) => seen.push(readFileSync(path, 'utf8')));
+    const cache = await open();
+    await cache.put(answer(digestsOfFile(1), 0));
+    listing.stop();
+    await cache.close();
+    expect(seen).not.toEqual([]);
+    expect(seen.filter((text) => !text.startsWith(`${JSON.stringify(thisProcess())}\n`))).toEqual([]);
+  });
+
   it('shows an answer to other caches of the folder as soon as it is put', async () => {
     const [writer, reader] = [await open(), await open()];
     for (const minutes of [1, 2, 3]) {
@@ -405,6 +417,23 @@ describe('several processes on one cache', { timeout: 120_000 }, () => {
     expect(await numbersMissing(numbers)).toEqual([]);
   });
 });
+
+/** Tells of the journals in a folder at each turn of the event loop, at which each system call of the code under test ends. */
+function watchEveryTurn(journalFolder: string, onJournal: (path: string) => void): { stop(): void } {
+  let isStopped = false;
+  const look = (): void => {
+    if (isStopped) return;
+    const names = existsSync(journalFolder) ? readdirSync(journalFolder) : [];
+    for (const name of names) if (name.endsWith('.jsonl')) onJournal(join(journalFolder, name));
+    setImmediate(look);
+  };
+  look();
+  return {
+    stop: () => {
+      isStopped = true;
+    },
+  };
+}
 
 /** The identity of a process that has certainly ended: this one, with another start. */
 function identityOfEndedProcess(): string {
