@@ -24,6 +24,9 @@ const MAX_KEPT_APART = 4_000;
 
 const MAX_REPORTS = 1_000;
 
+/** A line is some 2.5 kB, and what is written at once should not be large for the memory of C. */
+const LINES_PER_WRITE = 32;
+
 /** How a line starts, and what stands behind its digest, so that lines are told apart without being parsed. A SHA256 has 64 digits. */
 const LINE_START = '{"hash":"';
 const DIGEST_END = '","evidence":{';
@@ -61,20 +64,15 @@ export class Batches {
 
   /** Adds a batch, whose evidence belongs to this from now on; durable once resolved. Throws StorageError. */
   async add(seen: ReadonlyMap<string, FileEvidence>): Promise<void> {
-    const lines: string[] = [];
-    for (const hash of [...seen.keys()].sort()) {
-      const evidence = seen.get(hash);
-      if (evidence === undefined || algorithmOf(hash) === undefined) continue;
-      lines.push(`${JSON.stringify({ hash, evidence: evidenceToJson(evidence) })}\n`);
-    }
-    if (lines.length === 0) return;
+    const hashes = [...seen.keys()].filter((hash) => algorithmOf(hash) !== undefined).sort();
+    if (hashes.length === 0) return;
     try {
       await makeFolder(this.#folder);
     } catch (error) {
       throw storageError('make the folder', this.#folder, error);
     }
     const path = join(this.#folder, `${randomUUID()}.jsonl`);
-    await writeFileDurably(path, lines.join(''));
+    await writeFileDurably(path, linesOf(seen, hashes));
     this.#recentFiles += seen.size;
     if (this.#recentFiles > MAX_RECENT) this.#recent = undefined;
     else this.#recent?.set(path, seen);
@@ -134,6 +132,17 @@ export class Batches {
       if (systemCodeOf(error) === 'ENOENT') return [];
       throw storageError('read', this.#folder, error);
     }
+  }
+}
+
+/** The lines of a batch, some at a time: as one text they would be ten megabytes twice. */
+function* linesOf(seen: ReadonlyMap<string, FileEvidence>, hashes: readonly string[]): Generator<string> {
+  for (let start = 0; start < hashes.length; start += LINES_PER_WRITE) {
+    const lines = hashes.slice(start, start + LINES_PER_WRITE).map((hash) => {
+      const evidence = seen.get(hash);
+      return evidence === undefined ? '' : `${JSON.stringify({ hash, evidence: evidenceToJson(evidence) })}\n`;
+    });
+    yield lines.join('');
   }
 }
 

@@ -101,7 +101,13 @@ export class WaitingFiles {
         damaged++;
         continue;
       }
-      for (const hash of hashes.split(' ')) if (!this.set(hash, { since, score })) damaged++;
+      const file = { since, score };
+      for (let start = 0; start < hashes.length; ) {
+        const blank = hashes.indexOf(' ', start);
+        const end = blank < 0 ? hashes.length : blank;
+        if (!this.set(hashes.slice(start, end), file)) damaged++;
+        start = end + 1;
+      }
     }
     return damaged;
   }
