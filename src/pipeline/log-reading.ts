@@ -176,7 +176,7 @@ class FileReceiver implements RecordReceiver {
     const key = lookupKeyOf(record.hashes);
     if (key === undefined) counts.withoutHash++;
     const judgement = key === undefined ? undefined : this.#setup.judgements.of(key, record.hashes);
-    if (judgement !== undefined) this.#note(judgement, record);
+    if (key !== undefined && judgement !== undefined) this.#note(key.hash, judgement, record);
     if (this.#setup.isDryRun) return;
     this.#writer.writeBody(record, this.#bodies);
     this.#pending.push({ kind: 'event', end: this.#bodies.length, eventId: record.eventId, judgement });
@@ -247,7 +247,7 @@ class FileReceiver implements RecordReceiver {
     this.#pending.length = 0;
   }
 
-  #note(judgement: Judgement, record: RecordView): void {
+  #note(hash: string, judgement: Judgement, record: RecordView): void {
     const { memory, doNotAsk } = this.#setup;
     const isFirst = judgement.records++ === 0;
     const isRemembered =
@@ -260,12 +260,12 @@ class FileReceiver implements RecordReceiver {
       if (!isRemembered) judgement.image = imageOf(event);
       judgement.computer = event.computer ?? '';
     }
-    if (isRemembered) memory.add(judgement.hash, event, this.#name);
+    if (isRemembered) memory.add(hash, event, this.#name);
     if (isToBeWithheld) {
       const whereabouts = { images: [imageOf(event)], hostNames: [event.computer ?? ''] };
       judgement.isWithheld = doNotAsk.ruleAgainst(whereabouts) !== undefined;
     }
-    if (judgement.isWithheld) this.withheld.add(judgement.hash);
+    if (judgement.isWithheld) this.withheld.add(hash);
   }
 
   #keepMember(judgement: Judgement): void {
