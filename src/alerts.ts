@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import type { AxiosProxyConfig } from 'axios';
 import { describeJudged, describeSeen, judgedToJson, type NewlyMalicious, seenToJson } from './changes.js';
@@ -322,8 +321,9 @@ export function commandChannel(options: {
   const { env, timeoutMs = COMMAND_TIMEOUT_MS } = options;
   return {
     name: '--exec',
-    send: (alert) =>
-      new Promise((resolve) => {
+    send: async (alert) => {
+      const { spawn } = await import('node:child_process');
+      return new Promise((resolve) => {
         let stderr = '';
         const child = spawn(program, args, {
           env,
@@ -350,7 +350,8 @@ export function commandChannel(options: {
           });
         });
         child.stdin.end(alert);
-      }),
+      });
+    },
   };
 }
 

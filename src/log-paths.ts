@@ -1,6 +1,5 @@
 import { lstat, readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
-import picomatch from 'picomatch';
 import { messageOf, systemCodeOf, UsageError } from './errors.js';
 
 /** A log to read. */
@@ -137,6 +136,7 @@ export async function findLogs(
       }
       continue;
     }
+    const { default: picomatch } = await import('picomatch');
     const glob = picomatch.scan(path);
     if (!glob.isGlob) {
       const code = systemCodeOf(status);

@@ -87,11 +87,12 @@ describe('a check whose answer is cached', () => {
 
 describe('a run that asks nothing', () => {
   it.each([{ words: ['queue'] }, { words: ['enrich', 'FOLDER', '--dry-run'] }])(
-    'loads nothing to ask with: $words',
+    'loads nothing to ask, unpack, match or start programs with: $words',
     ({ words }) => {
-      const { own, packages } = run(words.map((word) => (word === 'FOLDER' ? join(folder, 'night.jsonl') : word)));
+      const { own, packages, builtins } = run(words.map((word) => (word === 'FOLDER' ? join(folder, 'night.jsonl') : word)));
       expect(own).toContain('ledger.js');
-      expect(packages.filter((name) => ['axios', 'zod', 'bottleneck', 'p-queue'].includes(name))).toEqual([]);
+      expect(packages).toEqual(['commander', 'lowdb']);
+      expect(builtins).not.toContain('node:child_process');
     },
   );
 });

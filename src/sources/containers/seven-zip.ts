@@ -1,4 +1,4 @@
-import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import type { ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
 import { stat } from 'node:fs/promises';
 import { PassThrough, type Readable } from 'node:stream';
@@ -142,6 +142,7 @@ function parseListing(listing: string): ListedFile[] {
 
 /** Rejects with the system's error if there is no such program. */
 async function start(program: string, args: readonly string[]): Promise<Run> {
+  const { spawn } = await import('node:child_process');
   const child: ChildProcessByStdio<null, Readable, Readable> = spawn(program, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
     windowsHide: true,

@@ -1,4 +1,4 @@
-import { Decompress } from 'fzstd';
+import type { Decompress } from 'fzstd';
 import { type ChunkSource, damaged, truncated } from './member.js';
 import type { PackedInput } from './packed-input.js';
 import { Xxh64 } from './xxh64.js';
@@ -61,6 +61,7 @@ export function zstdChunks(input: PackedInput): ChunkSource {
     frameCount += 1;
     hasChecksum = header.hasChecksum;
     hash = new Xxh64();
+    const { Decompress } = await import('fzstd');
     decoder = new Decompress((data) => pieces.push(Buffer.from(data.buffer, data.byteOffset, data.byteLength)));
     push(input.bytes.subarray(0, header.headerBytes), false);
     input.take(header.headerBytes);
