@@ -39,6 +39,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 /** What a command line printed and what it loaded: modules of Node and of packages by name, our own by their paths in dist. */
 function run(words: readonly string[]): {
   readonly printed: string;
+  readonly stderr: string;
   readonly builtins: readonly string[];
   readonly packages: readonly string[];
   readonly own: readonly string[];
@@ -67,6 +68,7 @@ function run(words: readonly string[]): {
   );
   return {
     printed: stdout,
+    stderr,
     builtins: urls.filter((url) => url.startsWith('node:')).sort(),
     packages: [...new Set(packages)].sort(),
     own: paths.filter((path) => path.startsWith(DIST)).map((path) => relative(DIST, path)),
@@ -89,12 +91,21 @@ describe('a run that asks nothing', () => {
   it.each([{ words: ['queue'] }, { words: ['enrich', 'FOLDER', '--dry-run'] }])(
     'loads nothing to ask, unpack, match or start programs with: $words',
     ({ words }) => {
-      const { own, packages, builtins } = run(words.map((word) => (word === 'FOLDER' ? join(folder, 'night.jsonl') : word)));
+      const { own, packages, builtins } = run(
+        words.map((word) => (word === 'FOLDER' ? join(folder, 'night.jsonl') : word)),
+      );
       expect(own).toContain('ledger.js');
       expect(packages).toEqual(['commander', 'lowdb']);
       expect(builtins).not.toContain('node:child_process');
     },
   );
+});
+
+describe('a quiet run', () => {
+  it('leaves nothing on stderr, on whatever version of Node: V8 complains there of flags it does not know', () => {
+    const { stderr } = run(['enrich', join(folder, 'night.jsonl'), '--dry-run', '--quiet']);
+    expect(stderr).toBe('');
+  });
 });
 
 describe('what is built', () => {
