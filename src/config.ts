@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { join, sep } from 'node:path';
+import { homedir, userInfo } from 'node:os';
+import { isAbsolute, join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { messageOf, UsageError } from './errors.js';
 import type { Lifetimes } from './lookup.js';
@@ -85,18 +85,18 @@ export interface Places {
   /** The checkout or the installed package. */
   readonly root: string;
   readonly isInstalledPackage: boolean;
-  readonly userConfigFolder: string;
-  readonly userDataFolder: string;
+  /** Undefined where the user has none. */
+  readonly userConfigFolder: string | undefined;
+  readonly userDataFolder: string | undefined;
 }
 
 /** The folders of this installation and this user, by the platform's own conventions. */
 export function places(env: Environment): Places {
   const root = fileURLToPath(PACKAGE_ROOT);
-  const home = homedir();
-  const byPlatform = (windows: string | undefined, mac: string, xdg: string | undefined, fallback: string): string => {
-    if (process.platform === 'win32') return join(windows ?? join(home, 'AppData', 'Local'), 'sysmon-vt');
-    if (process.platform === 'darwin') return join(home, 'Library', mac, 'sysmon-vt');
-    return join(xdg ?? join(home, fallback), 'sysmon-vt');
+  const byPlatform = (windows: string | undefined, mac: string, xdg: string | undefined, fallback: string) => {
+    if (process.platform === 'win32') return ownFolder(windows, 'AppData', 'Local');
+    if (process.platform === 'darwin') return ownFolder(undefined, 'Library', mac);
+    return ownFolder(xdg, fallback);
   };
   return {
     root,
@@ -107,14 +107,34 @@ export function places(env: Environment): Places {
 }
 
 /**
+ * This program's folder in `parent`, or without one in a folder of the user's home. A variable that is empty or names no absolute path is as
+ * good as not set, as the XDG specification has it: what it named would be in the working directory.
+ */
+function ownFolder(parent: string | undefined, ...inHome: readonly string[]): string | undefined {
+  if (parent !== undefined && isAbsolute(parent)) return join(parent, 'sysmon-vt');
+  const home = absoluteFolder(homedir) ?? absoluteFolder(() => userInfo().homedir);
+  return home === undefined ? undefined : join(home, ...inHome, 'sysmon-vt');
+}
+
+function absoluteFolder(ask: () => string): string | undefined {
+  try {
+    const folder = ask();
+    return isAbsolute(folder) ? folder : undefined;
+  } catch {
+    // The system does not know this user.
+    return undefined;
+  }
+}
+
+/**
  * Reads the settings: environment first, then `envFile`, or without one the `.env` of the user's configuration folder and of
  * the checkout. Never one from the working directory or next to a log: evidence must not steer us.
  * Throws UsageError (BAD_SETTING) that names the setting and what it takes.
  */
 export function loadConfig(env: Environment, envFile?: string, at: Places = places(env)): Config {
   const warnings: string[] = [];
-  const files =
-    envFile === undefined ? [join(at.userConfigFolder, '.env'), join(at.root, '.env')].filter(existsSync) : [envFile];
+  const folders = [at.userConfigFolder, at.root].filter((folder) => folder !== undefined);
+  const files = envFile === undefined ? folders.map((folder) => join(folder, '.env')).filter(existsSync) : [envFile];
   const layers: Environment[] = [env, ...files.map((file) => readEnvFile(file, warnings))];
   const setting = (name: string): string | undefined => {
     for (const layer of layers) {
@@ -146,8 +166,7 @@ export function loadConfig(env: Environment, envFile?: string, at: Places = plac
     ),
     concurrency: readWhole(setting, 'VT_CONCURRENCY', 4, 1, 256),
     timeoutMs: readWhole(setting, 'VT_TIMEOUT_MS', 30_000, 100, 600_000),
-    cacheUrl:
-      setting('CACHE_URL') ?? (at.isInstalledPackage ? join(at.userDataFolder, 'cache') : join(at.root, 'cache')),
+    cacheUrl: setting('CACHE_URL') ?? defaultCacheFolder(at),
     thresholds: readThresholds(setting),
     lifetimes: {
       notFoundMs: readDuration(setting, 'TTL_NOT_FOUND', '1d'),
@@ -164,6 +183,12 @@ export function loadConfig(env: Environment, envFile?: string, at: Places = plac
     proxyEnvironment: new Secret(Object.fromEntries(PROXY_VARIABLES.map((name) => [name, setting(name)]))),
     warnings,
   };
+}
+
+function defaultCacheFolder({ isInstalledPackage, root, userDataFolder }: Places): string {
+  if (!isInstalledPackage) return join(root, 'cache');
+  if (userDataFolder !== undefined) return join(userDataFolder, 'cache');
+  throw new UsageError('BAD_SETTING', 'this user has no home folder to keep the cache in; name a folder in CACHE_URL');
 }
 
 /** Throws UsageError KEY_MISSING that says where to get one, where the settings hold no key. */

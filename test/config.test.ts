@@ -1,14 +1,14 @@
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { loadConfig, type Places, parseDuration } from '../src/config.js';
+import { loadConfig, type Places, parseDuration, places } from '../src/config.js';
 import { UsageError } from '../src/errors.js';
 
 const KEY = `${'a'.repeat(60)}1234`;
 let root: string;
-let at: Places;
+let at: Places & { readonly userConfigFolder: string };
 
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'sysmon-vt-config-'));
@@ -22,6 +22,27 @@ beforeEach(() => {
   };
 });
 afterEach(() => rmSync(root, { recursive: true }));
+
+describe('the folders of a user', () => {
+  it.each(['', '.', 'evidence'])('are never below the working directory, be it that a variable is %o', (value) => {
+    const home = process.env['HOME'];
+    process.env['HOME'] = value;
+    try {
+      const variables = ['XDG_CONFIG_HOME', 'XDG_DATA_HOME', 'APPDATA', 'LOCALAPPDATA'];
+      const { userConfigFolder, userDataFolder } = places(Object.fromEntries(variables.map((name) => [name, value])));
+      for (const folder of [userConfigFolder, userDataFolder])
+        expect(folder === undefined || isAbsolute(folder)).toBe(true);
+    } finally {
+      process.env['HOME'] = home;
+    }
+  });
+
+  it('are those that variables name', () => {
+    if (process.platform !== 'linux') return;
+    const { userConfigFolder, userDataFolder } = places({ XDG_CONFIG_HOME: '/c', XDG_DATA_HOME: '/d' });
+    expect([userConfigFolder, userDataFolder]).toEqual(['/c/sysmon-vt', '/d/sysmon-vt']);
+  });
+});
 
 describe('settings', () => {
   it('have the public key’s quota and a five-detection threshold by default', () => {
