@@ -59,6 +59,8 @@ interface Candidate {
   readonly isNamed: boolean;
 }
 
+const acceptAll = (): boolean => true;
+
 /**
  * Finds the logs that PATHs (files, folders, globs) name, each once, in a stable order. Links to files and folders are
  * followed once; FIFOs, sockets and devices never are. Our own output files are left out, and so are files of folders and globs that were
@@ -105,8 +107,8 @@ export async function findLogs(
       const path = join(folder, name);
       try {
         const status = await stat(path);
-        if (status.isDirectory()) await walk(path, depth + 1, accept);
-        else if (status.isFile() && !isOwn(name, beside) && isRecent(status, since) && accept(path)) {
+        if (status.isDirectory()) await walk(path, depth + 1, accept(path) ? acceptAll : accept);
+        else if (status.isFile() && accept(path) && !isOwn(name, beside) && isRecent(status, since)) {
           found.push({ path, sizeBytes: status.size, isNamed: false });
         }
       } catch (error) {
@@ -125,7 +127,7 @@ export async function findLogs(
     if (!(status instanceof Error) && isStats(status)) {
       if (status.isDirectory()) {
         roots.push(resolve(path));
-        await walk(path, 0, () => true);
+        await walk(path, 0, acceptAll);
       } else if (status.isFile() && (await isOwnNamed(path))) {
         own.push(path);
       } else if (status.isFile()) {
@@ -145,11 +147,16 @@ export async function findLogs(
     }
     const base = glob.base === '' ? '.' : glob.base;
     const matches = picomatch(resolve(base, glob.glob).split(sep).join('/'), { dot: true });
-    const before = found.length;
+    let hasMatch = false;
     seenFolders.clear();
     roots.push(resolve(base));
-    await walk(base, 0, (candidate) => matches(resolve(candidate).split(sep).join('/')));
-    if (found.length === before) failures.push({ path, why: 'no file matches' });
+    await walk(base, 0, (candidate) => {
+      const isMatch = matches(resolve(candidate).split(sep).join('/'));
+      hasMatch ||= isMatch;
+      return isMatch;
+    });
+    // What matches and is skipped, as our own files and old ones are, is no failure: there are nights without new logs.
+    if (!hasMatch) failures.push({ path, why: 'nothing matches' });
   }
 
   const logs = await withOutputs(found, { common: commonFolder(roots), outFolder, reserved, ending });

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -39,7 +39,26 @@ describe('finding logs', () => {
     const { logs } = await findLogs([join(root, '**/*.evtx')], undefined);
     expect(logs.map(({ path }) => path)).toEqual([join(root, 'x/one.evtx'), join(root, 'x/y/two.evtx')]);
     const { failures } = await findLogs([join(root, '*.none')], undefined);
-    expect(failures).toEqual([{ path: join(root, '*.none'), why: 'no file matches' }]);
+    expect(failures).toEqual([{ path: join(root, '*.none'), why: 'nothing matches' }]);
+  });
+
+  it('finds no fault with a glob of which all that matches is skipped: nights without new logs are no failures', async () => {
+    const log = put('old.json');
+    utimesSync(log, 0, 0);
+    put('old.json.enriched.jsonl');
+    for (const glob of ['*', '*.json', '*.enriched.jsonl']) {
+      const { logs, failures } = await findLogs([join(root, glob)], undefined, { since: new Date() });
+      expect({ glob, logs, failures }).toEqual({ glob, logs: [], failures: [] });
+    }
+  });
+
+  it('walks the folders that a glob matches, as where the shell had matched them', async () => {
+    put('ws-1/deep/a.evtx');
+    put('ws-2/b.evtx');
+    put('srv-1/c.evtx');
+    const { logs, failures } = await findLogs([join(root, 'ws-*')], undefined);
+    expect(logs.map(({ path }) => path)).toEqual([join(root, 'ws-1/deep/a.evtx'), join(root, 'ws-2/b.evtx')]);
+    expect(failures).toEqual([]);
   });
 
   it('takes a file whose name looks like a glob', async () => {
