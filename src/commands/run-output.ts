@@ -4,7 +4,7 @@ import type { DetectedFile, RunObserver } from '../pipeline.js';
 import type { QuotaSummary, RunFailure, Summary } from '../summary.js';
 import { describeBytes, describeDuration, escapeControls, type Palette, shorten } from '../terminal.js';
 import type { Outcome } from '../virustotal/schedule.js';
-import { type CommonOptions, paletteFor, type Shell } from './shell.js';
+import { type CommonOptions, mayBeDrawn, paletteFor, type Shell } from './shell.js';
 
 /** How much of a run is told. */
 type Loudness = 'quiet' | 'normal' | 'verbose';
@@ -15,9 +15,9 @@ export function loudnessOf({ quiet, verbose }: CommonOptions): Loudness {
   return verbose ? 'verbose' : 'normal';
 }
 
-/** On a terminal the progress line is redrawn at most this often; elsewhere a line a minute is plenty. */
+/** The progress line is redrawn at most this often. */
 const REDRAW_MS = 100;
-const PLAIN_LINE_MS = 60_000;
+
 /** So many rejects of one log are printed one by one; `--verbose` and `--rejects` have them all. */
 const REJECTS_SHOWN_PER_LOG = 5;
 
@@ -62,11 +62,12 @@ export class LostMemory {
   };
 }
 
-/** Tells people on stderr what a run is doing; a redrawn line on a terminal, plain lines elsewhere. */
+/** Tells people on stderr what a run is doing: in lines, and on a terminal without `NO_COLOR` in one that is redrawn. */
 export class RunOutput implements RunObserver {
   readonly #shell: Shell;
   readonly #loudness: Loudness;
   readonly #colours: Palette;
+  readonly #showsProgress: boolean;
   readonly #rejectSink: ((logName: string, reject: Reject) => void) | undefined;
   #hasLine = false;
   #lastShownAt = Number.NEGATIVE_INFINITY;
@@ -85,6 +86,7 @@ export class RunOutput implements RunObserver {
     this.#shell = shell;
     this.#loudness = loudness;
     this.#colours = paletteFor(shell, 'stderr');
+    this.#showsProgress = loudness !== 'quiet' && mayBeDrawn(shell, 'stderr');
     this.#rejectSink = rejectSink;
   }
 
@@ -138,9 +140,7 @@ export class RunOutput implements RunObserver {
     this.#answered = 0;
     this.#unanswered = 0;
     this.#startPhase();
-    if (this.#loudness !== 'quiet' && !this.#shell.isStderrTerminal) {
-      this.#line(`asking VirusTotal about ${countFiles(questions)}`);
-    }
+    if (!this.#showsProgress) this.say(`asking VirusTotal about ${countFiles(questions)}`);
   }
 
   onOutcome(_hash: string, outcome: Outcome): void {
@@ -191,7 +191,7 @@ export class RunOutput implements RunObserver {
 
   #startPhase(): void {
     this.#phaseStartedAt = this.#shell.clock.now().getTime();
-    this.#lastShownAt = this.#shell.isStderrTerminal ? Number.NEGATIVE_INFINITY : this.#phaseStartedAt;
+    this.#lastShownAt = Number.NEGATIVE_INFINITY;
   }
 
   #elapsedMs(): number {
@@ -199,18 +199,13 @@ export class RunOutput implements RunObserver {
   }
 
   #show(describe: () => string): void {
-    if (this.#loudness === 'quiet') return;
+    if (!this.#showsProgress) return;
     const now = this.#shell.clock.now().getTime();
-    const isTerminal = this.#shell.isStderrTerminal;
-    if (now - this.#lastShownAt < (isTerminal ? REDRAW_MS : PLAIN_LINE_MS)) return;
+    if (now - this.#lastShownAt < REDRAW_MS) return;
     this.#lastShownAt = now;
-    if (isTerminal) {
-      this.#clearLine();
-      this.#shell.stderr.write(shorten(escapeControls(describe()), 100));
-      this.#hasLine = true;
-    } else {
-      this.#line(describe());
-    }
+    this.#clearLine();
+    this.#shell.stderr.write(shorten(escapeControls(describe()), 100));
+    this.#hasLine = true;
   }
 
   #line(text: string, paint: (text: string) => string = (plain) => plain): void {

@@ -79,10 +79,15 @@ export async function print(output: Writable, text: string | Uint8Array): Promis
   });
 }
 
-/** Colours for an output, off where it is no terminal or `NO_COLOR` is set. */
+/** Colours for an output, where it may be drawn on. */
 export function paletteFor(shell: Shell, output: 'stdout' | 'stderr'): Palette {
+  return palette(mayBeDrawn(shell, output));
+}
+
+/** Whether an output takes colours and lines that are redrawn: it is a terminal, and `NO_COLOR` is not set. */
+export function mayBeDrawn(shell: Shell, output: 'stdout' | 'stderr'): boolean {
   const isTerminal = output === 'stdout' ? shell.isStdoutTerminal : shell.isStderrTerminal;
-  return palette(isTerminal && (shell.env['NO_COLOR'] ?? '') === '');
+  return isTerminal && (shell.env['NO_COLOR'] ?? '') === '';
 }
 
 /**
