@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { access, realpath, rm } from 'node:fs/promises';
+import { constants, createReadStream } from 'node:fs';
+import { access, open, realpath, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type OpenQuestioner,
@@ -15,7 +15,7 @@ import { dataFolder, openConfiguredCache } from '../cache/index.js';
 import { changeToJson } from '../changes.js';
 import { loadConfig, parseDuration, requireApiKey } from '../config.js';
 import { readDoNotAsk } from '../do-not-ask.js';
-import { describeReject, EnrichmentError, UsageError } from '../errors.js';
+import { describeReject, EnrichmentError, messageOf, StorageError, systemCodeOf, UsageError } from '../errors.js';
 import { HASH_BEARING_EVENTS, PROCESS_CREATION } from '../event.js';
 import { findLogs, type LogFile, refuseLoss } from '../log-paths.js';
 import { enrich } from '../pipeline.js';
@@ -74,6 +74,9 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
   if (reportFormats !== undefined && options.dryRun) {
     throw new UsageError('BAD_USAGE', '--dry-run writes nothing, so there is nothing to --report on');
   }
+  if (reportFormats !== undefined) {
+    await (await import('./report.js')).refuseReportLoss(reportFormats, options.out ?? '.');
+  }
   const readsStdin = paths.includes('-');
   if (readsStdin && options.json && options.out === undefined) {
     throw new UsageError('BAD_USAGE', 'records of standard input and --json would both go to stdout; give --out DIR');
@@ -95,7 +98,10 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
   );
   const logs = options.inPlace ? await writtenInPlace(found.logs) : found.logs;
 
-  if (options.rejects !== undefined) await refuseLoss(options.rejects, '--rejects', logs);
+  if (options.rejects !== undefined) {
+    await refuseLoss(options.rejects, '--rejects', logs);
+    await refuseForeign(options.rejects);
+  }
   const rejects = options.rejects === undefined ? undefined : rejectFile(options.rejects);
   const output = new RunOutput(shell, loudnessOf(options), (logName, reject) => rejects?.add(logName, reject));
   for (const warning of config.warnings) output.say(`sysmon-vt: ${warning}`);
@@ -177,11 +183,19 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
     });
     output.end();
     if (spool?.isForStdout) await copyToStdout(shell, spool.enrichedPath);
-    await rejects?.commit();
 
     // One list, since what follows may lose something too.
     const { failures } = lost;
     failures.push(...summary.failures);
+    // All logs are read and written by now: what cannot be written beside them is told, and the rest is done.
+    const failToWrite = ({ code, message }: StorageError): void => {
+      failures.push({ code, message });
+      output.onFailure({ code, message });
+    };
+    await rejects?.commit().catch((error: unknown) => {
+      if (!(error instanceof StorageError)) throw error;
+      failToWrite(error);
+    });
     for (const { path, why } of found.failures) {
       const failure: RunFailure = { path, code: 'UNREADABLE', message: `${path}: ${why} [UNREADABLE]` };
       failures.push(failure);
@@ -208,9 +222,9 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
         ...logs.map(({ enrichedPath }) => enrichedPath),
         ...(spool === undefined ? [] : [spool.enrichedPath]),
       ];
-      for (const path of await reportOn(written, reportFormats, options.out ?? '.', shell.signal)) {
-        output.say(`report    ${path}`);
-      }
+      const reports = await reportOn(written, reportFormats, options.out ?? '.', shell.signal);
+      for (const path of reports.paths) output.say(`report    ${path}`);
+      reports.failures.forEach(failToWrite);
     }
     const colours = paletteFor(shell, 'stderr');
     if (!options.json && !options.quiet) await print(shell.stderr, describeSummary(whole, detected, colours));
@@ -302,7 +316,7 @@ async function reportOn(
   formats: readonly ReportFormat[],
   folder: string,
   signal: AbortSignal,
-): Promise<string[]> {
+): ReturnType<typeof import('./report.js')['writeReports']> {
   const { readEnrichedSet, writeReports } = await import('./report.js');
   const there: string[] = [];
   for (const path of enrichedPaths) if (await exists(path)) there.push(path);
@@ -324,10 +338,15 @@ function parseTime(text: string): (now: Date) => Date {
   const isTime = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?$/.test(text);
   const zone = isDay || /(Z|[+-]\d\d:?\d\d)$/.test(text.slice(10)) ? '' : 'Z';
   const date = new Date(`${text.replace(' ', 'T')}${zone}`);
-  if ((!isDay && !isTime) || Number.isNaN(date.getTime())) {
+  if ((!isDay && !isTime) || Number.isNaN(date.getTime()) || !isInCalendar(text.slice(0, 10))) {
     throw new UsageError('BAD_USAGE', `--since ${text}: it takes a time such as 2026-03-04T22:00Z, a day, or 24h`);
   }
   return () => date;
+}
+
+/** Whether there is such a day: Date takes the 30th of February for the first of March. */
+function isInCalendar(day: string): boolean {
+  return new Date(`${day}T00:00Z`).toISOString().startsWith(day);
 }
 
 /** Reads `--events 1,7,29`. Throws UsageError for ids that carry no file's hash. */
@@ -343,6 +362,31 @@ function parseEventIds(list: string | undefined): ReadonlySet<number> {
     );
   }
   return new Set(ids.map(Number));
+}
+
+/** How every line of a file of rejects starts. */
+const REJECT_START = '{"log":';
+
+/** Throws UsageError COLLISION where `--rejects` would replace anything but rejects of an earlier run. */
+async function refuseForeign(path: string): Promise<void> {
+  const status = await stat(path).catch((error: unknown) => error);
+  // Whether something can be written there shows later.
+  if (systemCodeOf(status) !== undefined) return;
+  const head = Buffer.alloc(REJECT_START.length);
+  let why = 'is no file of rejects';
+  try {
+    const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    try {
+      const isFile = (await file.stat()).isFile();
+      const { bytesRead } = isFile ? await file.read(head, 0, head.length, 0) : { bytesRead: -1 };
+      if (bytesRead === 0 || head.toString() === REJECT_START) return;
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    why = `cannot be read (${messageOf(error)})`;
+  }
+  throw new UsageError('COLLISION', `--rejects ${path} is there and ${why}, so it is not replaced; name another file`);
 }
 
 /** Collects rejects as JSON lines; the file appears whole at the end, or not if there are none. */

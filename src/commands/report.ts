@@ -46,8 +46,7 @@ export async function runReport(shell: Shell, paths: readonly string[], options:
   const formats = parseReportFormats(options.format ?? DEFAULT_FORMATS);
   const out = options.out ?? '.';
   const isWritten = !options.json || options.format !== undefined || options.out !== undefined;
-  const loss = isWritten ? await lossBy(formats, out) : undefined;
-  if (loss !== undefined) throw new UsageError('COLLISION', loss);
+  if (isWritten) await refuseReportLoss(formats, out);
   const say = async (text: string): Promise<void> => {
     if (!options.quiet) await print(shell.stderr, `${text}\n`);
   };
@@ -72,9 +71,11 @@ export async function runReport(shell: Shell, paths: readonly string[], options:
     for (const piece of jsonPieces(report)) await print(shell.stdout, piece.replace(/\n */g, ''));
     await print(shell.stdout, '\n');
   }
-  if (isWritten) for (const path of await writeReports(report, formats, out)) await say(`Wrote ${path}`);
+  const written = isWritten ? await writeReports(report, formats, out) : { paths: [], failures: [] };
+  for (const path of written.paths) await say(`Wrote ${path}`);
+  for (const { message } of written.failures) await print(shell.stderr, `sysmon-vt: ${escapeControls(message)}\n`);
   await say(report.headline);
-  if (failures.length > 0) return EXIT.failed;
+  if (failures.length + written.failures.length > 0) return EXIT.failed;
   return isConditionMet(conditions, report.filesByVerdict, waitingFiles(report)) ? EXIT.conditionHolds : EXIT.done;
 }
 
@@ -115,59 +116,78 @@ export async function readEnrichedSet(paths: readonly string[], signal: AbortSig
 /** Characters that are written at once. */
 const BLOCK_CHARACTERS = 64 * 1024;
 
+/** Throws UsageError COLLISION where something else than a report would be lost if reports were written into this folder. */
+export async function refuseReportLoss(formats: readonly ReportFormat[], folder: string): Promise<void> {
+  for (const format of formats) {
+    const loss = await lossBy(format, folder);
+    if (loss !== undefined) throw new UsageError('COLLISION', loss);
+  }
+}
+
 /**
- * Writes a report into a folder, a file for each format, each whole or not at all. Resolves with their paths. Rejects with StorageError
- * OUTPUT, before anything is written where something else than a report would be lost.
+ * Writes a report into a folder, a file for each format, each whole or not at all. Resolves with the paths of those that are written and
+ * why the others are not.
  */
 export async function writeReports(
   report: Report,
   formats: readonly ReportFormat[],
   folder: string,
-): Promise<string[]> {
-  const loss = await lossBy(formats, folder);
-  if (loss !== undefined) throw new StorageError('OUTPUT', loss);
+): Promise<{ readonly paths: readonly string[]; readonly failures: readonly StorageError[] }> {
   const paths: string[] = [];
+  const failures: StorageError[] = [];
   for (const format of formats) {
-    const path = join(folder, reportFileName(format));
-    const file = outputFile(path);
     try {
-      let block = '';
-      for (const piece of reportPieces(report, format)) {
-        block += piece;
-        if (block.length < BLOCK_CHARACTERS) continue;
-        await file.write(Buffer.from(block, 'utf8'));
-        block = '';
-      }
-      await file.write(Buffer.from(block, 'utf8'));
-      await file.commit();
+      paths.push(await writeReport(report, format, folder));
     } catch (error) {
-      await file.abandon();
-      throw error;
+      if (!(error instanceof StorageError)) throw error;
+      failures.push(error);
     }
-    paths.push(path);
   }
-  return paths;
+  return { paths, failures };
 }
 
-/**
- * What would be lost if reports were written into this folder, and what to do: a log, an enriched file or somebody's notes that happen
- * to have the name of one. Undefined where only older reports and empty files are in the way.
- */
-async function lossBy(formats: readonly ReportFormat[], folder: string): Promise<string | undefined> {
-  const next = 'so it is not replaced; move it, or name another folder with --out DIR';
-  for (const format of formats) {
-    const path = join(folder, reportFileName(format));
-    try {
-      const head = await readHead(path);
-      if (head !== '' && !isReport(head, format)) return `${path} is there and is no report of sysmon-vt, ${next}`;
-    } catch (error) {
-      const code = systemCodeOf(error);
-      // Where a folder is missing or is none, writing says so.
-      if (code === 'ENOENT' || code === 'ENOTDIR') continue;
-      return `${path} is there and cannot be read (${messageOf(error)}), ${next}`;
+async function writeReport(report: Report, format: ReportFormat, folder: string): Promise<string> {
+  const loss = await lossBy(format, folder);
+  if (loss !== undefined) throw new StorageError('OUTPUT', loss);
+  const path = join(folder, reportFileName(format));
+  const file = outputFile(path);
+  try {
+    let block = '';
+    for (const piece of reportPieces(report, format)) {
+      block += piece;
+      if (block.length < BLOCK_CHARACTERS) continue;
+      await file.write(Buffer.from(block, 'utf8'));
+      block = '';
     }
+    await file.write(Buffer.from(block, 'utf8'));
+    await file.commit();
+  } catch (error) {
+    await file.abandon();
+    throw error;
   }
-  return undefined;
+  return path;
+}
+
+/** Where writing itself tells what is wrong: nothing is there, or the folder is missing, none, or closed to this user. */
+const LEFT_TO_WRITING: ReadonlySet<string | undefined> = new Set(['ENOENT', 'ENOTDIR', 'EACCES']);
+
+/**
+ * What would be lost if a report were written into this folder, and what to do: a log, an enriched file or somebody's notes that happen
+ * to have its name. Undefined where only an older report or an empty file is in the way.
+ */
+async function lossBy(format: ReportFormat, folder: string): Promise<string | undefined> {
+  const path = join(folder, reportFileName(format));
+  const next = 'so it is not replaced; move it, or name another folder with --out DIR';
+  try {
+    const status = await stat(path).catch((error: unknown) => error);
+    if (LEFT_TO_WRITING.has(systemCodeOf(status))) return undefined;
+    const head = await readHead(path);
+    return head === '' || isReport(head, format)
+      ? undefined
+      : `${path} is there and is no report of sysmon-vt, ${next}`;
+  } catch (error) {
+    return `${path} is there and cannot be read (${messageOf(error)}), ${next}`;
+  }
 }
 
 async function readHead(path: string): Promise<string> {

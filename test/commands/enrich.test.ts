@@ -316,6 +316,40 @@ describe('trouble', () => {
     });
   }
 
+  it('with a place for rejects that cannot be written: does and tells all else', async () => {
+    await start();
+    writeFileSync(join(logs, 'broken.jsonl'), `${nxlogLine(firstEvent)}{"EventID":1,\n`);
+    writeFileSync(join(root, 'file'), '');
+    const { status, summary } = await summaryOf([logs], {}, { rejects: join(root, 'file', 'rejects.jsonl') });
+    expect(status).toBe(3);
+    expect(summary.logs.read).toBe(3);
+    expect(summary.hashes.asked).toBe(nightHashes.size);
+    expect(summary.failures).toMatchObject([{ code: 'OUTPUT', message: expect.stringContaining('rejects.jsonl') }]);
+  });
+
+  it.each([
+    ['somebody’s file', 'evidence'],
+    ['a log', '{"EventID":1}'],
+  ])('with %s where rejects are to go: says so before it begins', async (_what, text) => {
+    await start();
+    const rejects = join(root, 'taken.jsonl');
+    writeFileSync(rejects, text);
+    await expect(summaryOf([logs], {}, { rejects })).rejects.toMatchObject({ code: 'COLLISION' });
+    expect(readFileSync(rejects, 'utf8')).toBe(text);
+    writeFileSync(rejects, '{"log":"a.jsonl"}\n');
+    expect((await summaryOf([logs], {}, { rejects })).status).toBe(0);
+  });
+
+  it('with somebody’s file where a report is to go: says so before it begins', async () => {
+    await start();
+    const out = join(root, 'out');
+    mkdirSync(out);
+    writeFileSync(join(out, 'sysmon-vt-report.md'), 'notes');
+    await expect(summaryOf([logs], {}, { report: 'md', out })).rejects.toMatchObject({ code: 'COLLISION' });
+    expect(readdirSync(out)).toEqual(['sysmon-vt-report.md']);
+    expect(standIn.requests).toEqual([]);
+  });
+
   it('with broken lines: counts and locates them, and fails only beyond --max-rejects', async () => {
     await start();
     writeFileSync(join(logs, 'broken.jsonl'), `{"EventID":1,"Hashes":"SHA1=\n${nxlogLine(firstEvent)}`);

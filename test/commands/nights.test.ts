@@ -230,6 +230,7 @@ describe('one night after another', () => {
     utimesSync(join(logs, 'DC-01.evtx'), new Date('2026-03-01T00:00:00Z'), new Date('2026-03-01T00:00:00Z'));
     expect((await oneNight({}, { since: '2026-03-02' })).logs.read).toBe(3);
     await expect(runEnrich(shell(), [logs], { since: 'yesterday' })).rejects.toThrow('--since yesterday');
+    await expect(runEnrich(shell(), [logs], { since: '2026-02-30' })).rejects.toThrow('--since 2026-02-30');
   });
 });
 

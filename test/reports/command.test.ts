@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type ReportOptions, runReport } from '../../src/commands/report.js';
+import { type ReportOptions, readEnrichedSet, runReport, writeReports } from '../../src/commands/report.js';
 import { fakeShell } from '../fakes/shell.js';
 import { creation, enrichedLine, event, IMPLANT, member, uncheckedMember } from './records.js';
 
@@ -198,5 +198,14 @@ describe('report', () => {
     expect(await statusOf('bad.enriched.jsonl', 'malicious')).toBe(1);
     expect(await statusOf('good.enriched.jsonl', 'malicious,suspicious,incomplete')).toBe(0);
     expect(await statusOf('open.enriched.jsonl', 'incomplete')).toBe(1);
+  });
+
+  test('that cannot all be written are written as far as they can be, and the rest is told', async () => {
+    await put('a.evtx.enriched.jsonl', [FLAGGED]);
+    const set = await readEnrichedSet([join(folder, 'a.evtx.enriched.jsonl')], new AbortController().signal);
+    await mkdir(join(folder, 'out/sysmon-vt-report.md'), { recursive: true });
+    const { paths, failures } = await writeReports(set.summarise(), ['md', 'json'], join(folder, 'out'));
+    expect(paths).toEqual([join(folder, 'out/sysmon-vt-report.json')]);
+    expect(failures.map(({ message }) => message)).toEqual([expect.stringContaining('sysmon-vt-report.md')]);
   });
 });
