@@ -10,9 +10,19 @@ import { algorithmOf } from '../hash.js';
 import { isFresh, lookupToJson } from '../lookup.js';
 import { outputFile } from '../sinks/enriched-file.js';
 import { describeBytes, escapeControls } from '../terminal.js';
+import { judge } from '../verdict.js';
 import { describeChanges } from './recheck.js';
 import { LostMemory } from './run-output.js';
-import { type CommonOptions, EXIT, type ExitStatus, paletteFor, print, type Shell } from './shell.js';
+import {
+  type CommonOptions,
+  EXIT,
+  type ExitStatus,
+  isConditionMet,
+  paletteFor,
+  parseFailOn,
+  print,
+  type Shell,
+} from './shell.js';
 
 /** `cache stats`: how much is kept, and how old it is. */
 export async function runCacheStats(shell: Shell, options: CommonOptions): Promise<ExitStatus> {
@@ -51,7 +61,7 @@ export async function runCacheStats(shell: Shell, options: CommonOptions): Promi
   }
 }
 
-/** `cache get`: one stored answer as JSON. Exit 1 is not used: an answer that is not there is said on stderr, with exit 3. */
+/** `cache get`: one stored answer as JSON. An answer that is not there is said on stderr, with exit 3. */
 export async function runCacheGet(shell: Shell, hash: string, options: CommonOptions): Promise<ExitStatus> {
   const config = loadConfig(shell.env, options.envFile);
   if (algorithmOf(hash) === undefined) {
@@ -66,7 +76,10 @@ export async function runCacheGet(shell: Shell, hash: string, options: CommonOpt
     }
     const answer = { ...lookupToJson(lookup), fresh: isFresh(lookup, config.lifetimes, shell.clock.now()) };
     await print(shell.stdout, `${JSON.stringify(answer, undefined, options.json ? undefined : 2)}\n`);
-    return EXIT.done;
+    const { verdict } = judge(lookup, config.thresholds);
+    const verdicts = { malicious: 0, suspicious: 0, [verdict]: 1 };
+    const isHolding = isConditionMet(parseFailOn(options.failOn), verdicts, lookup.status === 'pending' ? 1 : 0);
+    return isHolding ? EXIT.conditionHolds : EXIT.done;
   } finally {
     await cache.close();
   }

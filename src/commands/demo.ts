@@ -57,7 +57,12 @@ export async function runDemo(shell: Shell, options: CommonOptions & { readonly 
     const tell = async (text: string): Promise<void> => {
       if (!options.quiet) await print(shell.stderr, text);
     };
-    const common = { envFile, ...(options.json ? { json: true } : {}), ...(options.quiet ? { quiet: true } : {}) };
+    const common = {
+      envFile,
+      ...(options.failOn === undefined ? {} : { failOn: options.failOn }),
+      ...(options.json ? { json: true } : {}),
+      ...(options.quiet ? { quiet: true } : {}),
+    };
 
     await tell(`A generated night on ${names.length} machines, and a stand-in for VirusTotal on this machine.\n\n`);
     await tell(`$ sysmon-vt enrich logs/     (${names.join(', ')})\n`);

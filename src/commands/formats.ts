@@ -4,7 +4,7 @@ import { lookupKeyOf } from '../hash.js';
 import { findLogs } from '../log-paths.js';
 import { DEFAULT_LIMITS, openLogFile, type ReadPart, readLog } from '../sources/index.js';
 import { escapeControls } from '../terminal.js';
-import { type CommonOptions, EXIT, type ExitStatus, paletteFor, print, type Shell } from './shell.js';
+import { type CommonOptions, EXIT, type ExitStatus, paletteFor, print, type Shell, statusOf } from './shell.js';
 
 /** What one file turned out to be, as `--json` prints it. */
 interface FormatReport {
@@ -34,14 +34,16 @@ const PARTS_LISTED = 8;
 export async function runFormats(shell: Shell, paths: readonly string[], options: CommonOptions): Promise<ExitStatus> {
   const { logs, failures } = await findLogs(paths, undefined);
   let hasFailed = failures.length > 0;
+  let rejected = 0;
   for (const { path, why } of failures) shell.stderr.write(`sysmon-vt: ${escapeControls(path)}: ${why}\n`);
   for (const log of logs) {
     if (shell.signal.aborted) break;
     const { report, isStray } = await inspect(log.path);
     if (report.failures.length > 0 && (log.isNamed || !isStray)) hasFailed = true;
+    rejected += report.rejected;
     await print(shell.stdout, options.json ? `${JSON.stringify(report)}\n` : describe(report, shell));
   }
-  return hasFailed ? EXIT.failed : EXIT.done;
+  return hasFailed ? EXIT.failed : statusOf(options.failOn, rejected);
 }
 
 /** What a file is; `isStray` where it is no log, which is no failure of a folder. */

@@ -2,7 +2,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { UsageError } from '../errors.js';
 import { packageVersion } from '../package-root.js';
 import { escapeControls, shorten } from '../terminal.js';
-import { EXIT, type ExitStatus, type Shell } from './shell.js';
+import { EXIT, type ExitStatus, parseFailOn, type Shell } from './shell.js';
 
 /**
  * Runs the command that `words`, the command line without the program itself, ask for, and returns its exit status. Help and errors of
@@ -19,6 +19,7 @@ export async function runProgram(
   });
   program.hook('preAction', async (_program, command) => {
     refuseEmpty(command);
+    parseFailOn(command.opts()['failOn']);
     if (command.opts()['logFormat'] === 'json') await useJsonLog();
   });
   try {
@@ -68,6 +69,7 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
       .option('-q, --quiet', 'say nothing but errors')
       .option('-v, --verbose', 'say more')
       .option('--env-file <file>', 'read settings from this file instead of the .env files')
+      .addOption(failOn())
       .addOption(logFormat());
 
   command('enrich', 'read logs, ask VirusTotal about new files, write verdicts next to the records', [
@@ -99,7 +101,6 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
     )
     .option('--rejects <file>', 'write records that could not be read to this file, as JSON lines')
     .option('--max-rejects <n>', 'fail (exit 3) if more records than this could not be read', wholeNumber)
-    .addOption(failOn())
     .action(async (paths, options) => onStatus(await (await import('./enrich.js')).runEnrich(shell, paths, options)));
 
   command(
@@ -116,7 +117,6 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
     .argument('<what...>', 'hash, SHA1=…,MD5=… field, local file, or - for a list on standard input')
     .option('--offline', 'use the cache only, ask nothing')
     .option('--refresh', 'ask again even where the answer is fresh')
-    .addOption(failOn())
     .action(async (what, options) => onStatus(await (await import('./check.js')).runCheck(shell, what, options)));
 
   command('report', 'reports from enriched records; asks nothing, sends nothing', [
@@ -127,7 +127,6 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
     .argument('<path...>', 'enriched file, or folder that holds some; two folders are compared, the older one first')
     .option('--format <list>', 'html, md, csv, json, stix; html without')
     .option('--out <dir>', 'write reports into this folder instead of the present one')
-    .addOption(failOn())
     .action(async (paths, options) => onStatus(await (await import('./report.js')).runReport(shell, paths, options)));
 
   command(
@@ -141,7 +140,6 @@ function buildProgram(shell: Shell, onStatus: (status: ExitStatus) => void): Com
   )
     .option('--max-lookups <n>', 'ask at most n questions in this run', wholeNumber)
     .addOption(exec())
-    .addOption(failOn())
     .action(async (options) => onStatus(await (await import('./recheck.js')).runRecheck(shell, options)));
 
   command('queue', 'files that wait to be asked, in the order of asking, and why', [

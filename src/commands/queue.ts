@@ -9,7 +9,7 @@ import { planned } from '../pipeline.js';
 import type { QuotaSummary } from '../summary.js';
 import { escapeControls } from '../terminal.js';
 import { describePlanned, plannedFiles, planOf } from './plan.js';
-import { type CommonOptions, EXIT, type ExitStatus, print, type Shell } from './shell.js';
+import { type CommonOptions, type ExitStatus, print, type Shell, statusOf } from './shell.js';
 
 const DEFAULT_LIMIT = 50;
 
@@ -70,7 +70,7 @@ export async function runQueue(
     const files = plannedFiles(first, plan.today, perDay);
     if (options.json) {
       await print(shell.stdout, `${JSON.stringify({ ...plan, first: undefined, files })}\n`);
-      return EXIT.done;
+      return statusOf(options.failOn, count);
     }
     const rest = count - files.length;
     await print(
@@ -80,7 +80,7 @@ export async function runQueue(
         : `${files.map(describePlanned).join('')}${rest > 0 ? `… and ${rest} more (--limit)\n` : ''}` +
             `${plan.to_ask} files wait: ${plan.today} can be asked today, the last one in ${plan.days} days\n`,
     );
-    return EXIT.done;
+    return statusOf(options.failOn, count);
   } finally {
     await lists.close();
     await cache.close();

@@ -4,7 +4,7 @@ import { loadConfig, requireApiKey } from '../config.js';
 import { escapeControls } from '../terminal.js';
 import { forecastDays } from './plan.js';
 import { describeQuota, LostMemory } from './run-output.js';
-import { type CommonOptions, EXIT, type ExitStatus, print, type Shell } from './shell.js';
+import { type CommonOptions, EXIT, type ExitStatus, print, type Shell, statusOf } from './shell.js';
 
 /** `quota`: what this machine has asked with this key, VirusTotal's own count where it can be reached, and when the queue will be done. */
 export async function runQuota(shell: Shell, options: CommonOptions): Promise<ExitStatus> {
@@ -31,7 +31,7 @@ export async function runQuota(shell: Shell, options: CommonOptions): Promise<Ex
     const days = forecastDays(waiting, usage, questioner.limits, now);
     const doneOn = days === undefined ? undefined : new Date(now.getTime() + days * DAY_MS).toISOString().slice(0, 10);
     const queue = sightings.isLost ? null : { waiting, days: days ?? null, done_on: doneOn ?? null };
-    const status = sightings.isLost ? EXIT.failed : EXIT.done;
+    const status = sightings.isLost ? EXIT.failed : statusOf(options.failOn, waiting);
     if (options.json) {
       await print(shell.stdout, `${JSON.stringify({ ...usage, virustotal: theirs ?? null, queue })}\n`);
       return status;

@@ -2,7 +2,16 @@ import { dataFolder } from '../cache/index.js';
 import { loadConfig } from '../config.js';
 import { type RunRecord, readRuns } from '../runs.js';
 import { describeDuration, escapeControls, type Palette } from '../terminal.js';
-import { type CommonOptions, EXIT, type ExitStatus, paletteFor, print, type Shell } from './shell.js';
+import {
+  type CommonOptions,
+  EXIT,
+  type ExitStatus,
+  isConditionMet,
+  paletteFor,
+  parseFailOn,
+  print,
+  type Shell,
+} from './shell.js';
 
 /** Runs shown without `--limit`. */
 const SHOWN_RUNS = 20;
@@ -14,15 +23,20 @@ export async function runRuns(shell: Shell, options: CommonOptions & { readonly 
   if (damaged > 0 && !options.quiet) {
     await print(shell.stderr, `sysmon-vt: ${damaged} damaged records of runs are left out\n`);
   }
-  const shown = runs.slice(-(options.limit ?? SHOWN_RUNS));
+  const shown = runs.slice(Math.max(0, runs.length - (options.limit ?? SHOWN_RUNS)));
+  const conditions = parseFailOn(options.failOn);
+  const isHolding = shown.some(({ verdicts, hashes }) =>
+    isConditionMet(conditions, verdicts ?? { malicious: 0, suspicious: 0 }, hashes?.waiting ?? 0),
+  );
+  const status = isHolding ? EXIT.conditionHolds : EXIT.done;
   if (options.json) {
     await print(shell.stdout, shown.map((run) => `${JSON.stringify(run)}\n`).join(''));
-    return EXIT.done;
+    return status;
   }
   if (shown.length === 0) await print(shell.stdout, 'no runs are recorded yet\n');
   const colours = paletteFor(shell, 'stdout');
   await print(shell.stdout, shown.map((run) => describeRun(run, colours)).join(''));
-  return EXIT.done;
+  return status;
 }
 
 /** One or two lines: the run, and where it failed the first reason. */

@@ -52,15 +52,24 @@ export function parseFailOn(list: string | undefined): ReadonlySet<FailCondition
   return conditions;
 }
 
-/** Whether one of the conditions holds for these verdicts. `suspicious` includes what is worse. */
+/**
+ * Whether one of the conditions holds: for these verdicts, of which `suspicious` includes what is worse, and for so many files or records
+ * that something is still to be known of.
+ */
 export function isConditionMet(
   conditions: ReadonlySet<FailCondition>,
-  verdicts: Summary['verdicts'],
+  verdicts: Pick<Summary['verdicts'], 'malicious' | 'suspicious'>,
   waiting: number,
 ): boolean {
   if (conditions.has('malicious') && verdicts.malicious > 0) return true;
   if (conditions.has('suspicious') && verdicts.malicious + verdicts.suspicious > 0) return true;
   return conditions.has('incomplete') && waiting > 0;
+}
+
+/** The status of a command that tells of no verdicts, but of so many files or records that something is still to be known of. */
+export function statusOf(failOn: string | undefined, waiting: number): ExitStatus {
+  const isHolding = isConditionMet(parseFailOn(failOn), { malicious: 0, suspicious: 0 }, waiting);
+  return isHolding ? EXIT.conditionHolds : EXIT.done;
 }
 
 /** Writes to an output and waits where it cannot keep up. */
