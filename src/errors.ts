@@ -1,6 +1,7 @@
 /**
  * Why a run, a log or a record failed; every code is listed in the README.
- * Records: TRUNCATED, BAD_RECORD, BAD_JSON, TOO_LARGE. Logs: UNREADABLE, NOT_A_LOG, UNSUPPORTED, ENCRYPTED, CORRUPT.
+ * Records: TRUNCATED, BAD_RECORD, BAD_JSON, TOO_LARGE. Logs: UNREADABLE, NOT_A_LOG, UNSUPPORTED, ENCRYPTED, CORRUPT; CHECKSUM is
+ * told and no failure.
  * VirusTotal: KEY_REFUSED, KEY_MISSING, SERVICE_DOWN, BAD_ANSWER, REQUEST_REFUSED. Run: BAD_USAGE, BAD_SETTING, OUTPUT, CACHE, COLLISION, ALERT.
  */
 export type ErrorCode =
@@ -13,6 +14,7 @@ export type ErrorCode =
   | 'UNSUPPORTED'
   | 'ENCRYPTED'
   | 'CORRUPT'
+  | 'CHECKSUM'
   | 'KEY_REFUSED'
   | 'KEY_MISSING'
   | 'SERVICE_DOWN'

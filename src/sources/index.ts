@@ -184,6 +184,8 @@ class NestedReading {
         if (member.name === '') throw failure;
         strayMembers++;
         this.#receiver.onNote(`${memberPlace}: skipped: ${failure.message}`);
+      } else if (failure.code === 'CHECKSUM') {
+        this.#receiver.onNote(`${memberPlace === '' ? '' : `${memberPlace}: `}${failure.message}`);
       } else if (failure.code === 'TRUNCATED' && formats.size > 0) {
         this.#receiver.onNote(
           `${memberPlace === '' ? '' : `${memberPlace}: `}${failure.message}; what came before was read`,

@@ -316,6 +316,20 @@ describe('trouble', () => {
     });
   }
 
+  it('with packed logs that do not match their checksum: reads them and says so, which is no failure', async () => {
+    await start();
+    const packed = gzipSync(night.events.map(winlogbeatLine).join(''));
+    packed[packed.length - 6] = (packed[packed.length - 6] ?? 0) ^ 1;
+    writeFileSync(join(logs, 'beats.jsonl.gz'), packed);
+    const { status, summary, said } = await summaryOf([logs]);
+    expect(status).toBe(0);
+    expect(summary.records.total).toBe(2 * night.events.length);
+    expect(summary.failures).toEqual([]);
+    expect(said).toContain(
+      'beats.jsonl.gz: gzip data do not match their checksum; all was read nevertheless [CHECKSUM]',
+    );
+  });
+
   it('with a place for rejects that cannot be written: does and tells all else', async () => {
     await start();
     writeFileSync(join(logs, 'broken.jsonl'), `${nxlogLine(firstEvent)}{"EventID":1,\n`);

@@ -1,4 +1,4 @@
-import { type ChunkSource, damaged, truncated } from './member.js';
+import { type ChunkSource, damaged, mismatch, truncated } from './member.js';
 import type { PackedInput } from './packed-input.js';
 
 /** `BZh1` to `BZh9`, the digit counting the 100,000 bytes of a block before its last step. */
@@ -50,6 +50,7 @@ export function bzip2Chunks(input: PackedInput): ChunkSource {
   let blockBytes = 0;
   let streamCount = 0;
   let streamCrc = 0;
+  let isMismatched = false;
 
   /** Takes the whole bytes that were read; the bits left of the last one stay in `bits`. */
   const startStream = async (): Promise<boolean> => {
@@ -73,8 +74,7 @@ export function bzip2Chunks(input: PackedInput): ChunkSource {
       const magic = reader.read(24) * 2 ** 24 + reader.read(24);
       const crc = reader.readUint32();
       if (magic === END_MAGIC) {
-        if (crc !== streamCrc)
-          throw damaged('CORRUPT', 'bzip2 data do not match their checksum; they were read nevertheless');
+        isMismatched ||= crc !== streamCrc;
         input.take(reader.finish());
         return undefined;
       }
@@ -100,10 +100,13 @@ export function bzip2Chunks(input: PackedInput): ChunkSource {
         if (block !== undefined) {
           const length = block.write(output);
           if (length > 0) return output.subarray(0, length);
-          block.check();
+          isMismatched ||= !block.matches();
           block = undefined;
         }
-        if (bits === undefined && !(await startStream())) return undefined;
+        if (bits === undefined && !(await startStream())) {
+          if (isMismatched) throw mismatch('bzip2 data do not match their checksum');
+          return undefined;
+        }
         if (bits === undefined) continue;
         block = await readBlock(bits);
         if (block === undefined) bits = undefined;
@@ -376,11 +379,9 @@ class BlockOutput {
     return length;
   }
 
-  /** Rejects a block whose data do not match its checksum. */
-  check(): void {
-    if ((this.#crc ^ 0xffffffff) >>> 0 !== this.#expectedCrc) {
-      throw damaged('CORRUPT', 'bzip2 block does not match its checksum; it was read nevertheless');
-    }
+  /** Whether all data of the block, once they are written, match its checksum. */
+  matches(): boolean {
+    return (this.#crc ^ 0xffffffff) >>> 0 === this.#expectedCrc;
   }
 }
 

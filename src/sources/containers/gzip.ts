@@ -1,6 +1,6 @@
 import { crc32, createInflateRaw } from 'node:zlib';
 import { systemCodeOf } from '../../errors.js';
-import { type ChunkSource, damaged, truncated } from './member.js';
+import { type ChunkSource, damaged, mismatch, truncated } from './member.js';
 import type { PackedInput } from './packed-input.js';
 
 /** RFC 1952: ID1 ID2 CM FLG MTIME(4) XFL OS, then what FLG announces. */
@@ -25,13 +25,17 @@ export function gzipChunks(input: PackedInput): ChunkSource {
   let memberCount = 0;
   let crc = 0;
   let size = 0;
+  let isMismatched = false;
   return {
     packedBytes: () => input.takenBytes,
     close: () => inflating?.close(),
     next: async () => {
       for (;;) {
         if (inflating === undefined) {
-          if (!(await readHeader(input, memberCount > 0))) return undefined;
+          if (!(await readHeader(input, memberCount > 0))) {
+            if (isMismatched) throw mismatch('gzip data do not match their checksum');
+            return undefined;
+          }
           memberCount += 1;
           crc = 0;
           size = 0;
@@ -49,9 +53,7 @@ export function gzipChunks(input: PackedInput): ChunkSource {
         const expectedCrc = input.bytes.readUInt32LE(0);
         const expectedSize = input.bytes.readUInt32LE(4);
         input.take(TRAILER_BYTES);
-        if (crc !== expectedCrc || size !== expectedSize) {
-          throw damaged('CORRUPT', 'gzip data do not match their checksum; they were read nevertheless');
-        }
+        isMismatched ||= crc !== expectedCrc || size !== expectedSize;
       }
     },
   };

@@ -93,6 +93,11 @@ export function damaged(code: ErrorCode, message: string, cause?: unknown): LogE
   return new LogError(code, message, cause === undefined ? undefined : { cause });
 }
 
+/** The failure of packed data that were read to their end and do not match a checksum, told behind them: what follows is read, too. */
+export function mismatch(what: string): LogError {
+  return damaged('CHECKSUM', `${what}; all was read nevertheless`);
+}
+
 /** The failure of packed data that end too early. */
 export function truncated(subject: string): LogError {
   return damaged('TRUNCATED', `${subject}: cut in the middle`);

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { LzmaDecoder } from './lzma.js';
-import { type ChunkSource, damaged, truncated } from './member.js';
+import { type ChunkSource, damaged, mismatch, truncated } from './member.js';
 import type { PackedInput } from './packed-input.js';
 
 /** The .xz file format 1.2.1. */
@@ -55,6 +55,7 @@ export function xzChunks(input: PackedInput): ChunkSource {
   let isInStream = false;
   let streamCount = 0;
   let checkType = 0;
+  let isMismatched = false;
   return {
     packedBytes: () => input.takenBytes,
     close: () => {
@@ -64,7 +65,10 @@ export function xzChunks(input: PackedInput): ChunkSource {
       for (;;) {
         if (!isInStream) {
           const type = await readStreamHeader(input, streamCount > 0);
-          if (type === undefined) return undefined;
+          if (type === undefined) {
+            if (isMismatched) throw mismatch('xz data do not match their checksum');
+            return undefined;
+          }
           checkType = type;
           isInStream = true;
           streamCount += 1;
@@ -77,7 +81,7 @@ export function xzChunks(input: PackedInput): ChunkSource {
         }
         const chunk = await readChunk(input, block);
         if (chunk !== undefined) return chunk;
-        await readCheck(input, block, checkType);
+        isMismatched ||= !(await readCheck(input, block, checkType));
         block = undefined;
       }
     },
@@ -193,13 +197,14 @@ function takeOfBlock(input: PackedInput, block: Block, byteCount: number): void 
   block.packedBytes += byteCount;
 }
 
-async function readCheck(input: PackedInput, block: Block, checkType: number): Promise<void> {
+/** Steps over a block's check; returns whether its data match it. */
+async function readCheck(input: PackedInput, block: Block, checkType: number): Promise<boolean> {
   const padding = (4 - (block.packedBytes % 4)) % 4;
   const checkBytes = CHECK_BYTES[checkType] ?? 0;
   if (!(await input.need(padding + checkBytes))) throw truncated('xz data');
   const matches = block.check.matches(input.bytes.subarray(padding, padding + checkBytes));
   input.take(padding + checkBytes);
-  if (!matches) throw damaged('CORRUPT', 'xz block does not match its checksum; it was read nevertheless');
+  return matches;
 }
 
 /** Steps over index and footer. They repeat what the blocks said, for those who read from the end. */

@@ -4,7 +4,7 @@ import { LogError, messageOf } from '../../errors.js';
 import type { ByteReader } from '../byte-reader.js';
 import { inflateChunks } from './gzip.js';
 import type { InflationBudget } from './limits.js';
-import { type ChunkSource, damaged, isMacTwin, type Member, nameFailure, oneMember } from './member.js';
+import { type ChunkSource, damaged, isMacTwin, type Member, mismatch, nameFailure, oneMember } from './member.js';
 import { PackedInput } from './packed-input.js';
 
 /** PKWARE's APPNOTE.TXT, section 4.3: signatures and sizes of the fixed parts of its structures. */
@@ -223,7 +223,7 @@ function checkedChunks(chunks: ChunkSource, expectedCrc: number): ChunkSource {
       if (chunk !== undefined) {
         crc = crc32(chunk, crc);
       } else if (crc !== expectedCrc) {
-        throw damaged('CORRUPT', 'zip member does not match its checksum; it was read nevertheless');
+        throw mismatch('the zip member does not match its checksum');
       }
       return chunk;
     },

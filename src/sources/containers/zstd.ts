@@ -1,5 +1,5 @@
 import type { Decompress } from 'fzstd';
-import { type ChunkSource, damaged, truncated } from './member.js';
+import { type ChunkSource, damaged, mismatch, truncated } from './member.js';
 import type { PackedInput } from './packed-input.js';
 import { Xxh64 } from './xxh64.js';
 
@@ -44,6 +44,7 @@ export function zstdChunks(input: PackedInput): ChunkSource {
   let decoder: Decompress | undefined;
   let hasChecksum = false;
   let expectedChecksum: number | undefined;
+  let isMismatched = false;
   let hash = new Xxh64();
   let frameCount = 0;
   const pieces: Buffer[] = [];
@@ -95,11 +96,12 @@ export function zstdChunks(input: PackedInput): ChunkSource {
           if (hasChecksum) hash.update(piece);
           return piece;
         }
-        if (expectedChecksum !== undefined && hash.low32() !== expectedChecksum) {
-          throw damaged('CORRUPT', 'zstd data do not match their checksum; they were read nevertheless');
-        }
+        isMismatched ||= expectedChecksum !== undefined && hash.low32() !== expectedChecksum;
         expectedChecksum = undefined;
-        if (decoder === undefined && !(await startFrame())) return undefined;
+        if (decoder === undefined && !(await startFrame())) {
+          if (isMismatched) throw mismatch('zstd data do not match their checksum');
+          return undefined;
+        }
         await decodeBlock();
       }
     },
