@@ -10,7 +10,7 @@ import { type RecognisedEvent, recognise } from './json/recognise.js';
 import { type LineVisitor, MAX_RECORD_BYTES, readLines } from './lines.js';
 import { asRecordView } from './record-view.js';
 import { SeenRecords } from './seen-records.js';
-import { readSingleRecord } from './text/layouts.js';
+import { findLayout, readSingleRecord } from './text/layouts.js';
 import { decodeOtherRecord, decodeRecord, eventIdOf, type TextRecord } from './text/record.js';
 
 /** What parts cells; most tools write commas, Windows the list separator of its language. */
@@ -34,6 +34,8 @@ export function looksLikeCsv(head: Buffer): boolean {
   const rows: string[][] = [];
   const text = head.toString('utf8').replace(/^\ufeff/, '');
   for (const line of text.split('\n')) {
+    // A record of text may hold delimiters and names of columns, a header is never the start of one.
+    if (rows.length === 0 && findLayout(line, '') !== undefined) return false;
     const row = table.addLine(line);
     if (row !== undefined) rows.push(row);
     if (rows.length === 2) break;

@@ -30,12 +30,15 @@ interface Source {
   read(reader: ByteReader, wanted: WantedRecords, receiver: RecordReceiver): Promise<void>;
 }
 
-/** Text formats, asked in this order about the first bytes as UTF-8. The stricter signs come first. */
+/**
+ * Text formats, asked in this order about the first bytes as UTF-8. What is known by the very first line comes first: whoever starts a
+ * process writes the lines of its command line, and these must not look like another format.
+ */
 const TEXT_SOURCES: readonly Source[] = [
   { format: 'event XML', sign: 'Event elements', looksLike: looksLikeXml, read: readXml },
   { format: 'JSON', sign: 'JSON objects', looksLike: looksLikeJson, read: readJson },
-  { format: 'text', sign: 'the headings a tool writes around each event', looksLike: looksLikeText, read: readText },
   { format: 'CSV', sign: 'a header or rows of known columns', looksLike: looksLikeCsv, read: readCsv },
+  { format: 'text', sign: 'the headings a tool writes around each event', looksLike: looksLikeText, read: readText },
 ];
 
 /** Enough to recognise every format; also the most that is held of a log's start. */

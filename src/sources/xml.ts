@@ -2,6 +2,7 @@ import { PROCESS_CREATION, type RecordReceiver, type WantedRecords } from '../ev
 import type { ByteReader } from './byte-reader.js';
 import { asAnyEvent, asSysmonEvent, type EventXml, readEventXml } from './event-xml.js';
 import { asRecordView } from './record-view.js';
+import { looksLikeText } from './text.js';
 
 /** Longest `<Event>` that is held: a value of Sysmon's has at most 32 Ki characters, an event a few of them. */
 const MAX_EVENT_BYTES = 4 * 1024 * 1024;
@@ -38,7 +39,6 @@ const FIRST_ELEMENT = /^\s*<(?:\?xml|!--|!DOCTYPE|(?:[A-Za-z_][\w.-]*:)?(?:Event
 const ELEMENT_AFTER_BANNER = /^[^"{[<\t]{0,300}\r?\n\s*<(?:\?xml|(?:[A-Za-z_][\w.-]*:)?Events?[\s>])/;
 const SYSLOG_EVENT =
   /^(?:\d{1,7} )?(?:<\d{1,3}>)?(?:1 )?(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT[\d:.]+\S{0,6}) [^\n]{0,300}?(?:<Event[\s>]|\bsysmon(?:\[\d+\])?:)/m;
-const EVENT_VIEWER_TEXT = /^(?:[ \t]*Log Name:|Event Xml:)/m;
 
 /**
  * Whether a log (UTF-8 without byte order mark) holds events as XML: with or without root and declaration, below a tool's banner, or
@@ -47,8 +47,9 @@ const EVENT_VIEWER_TEXT = /^(?:[ \t]*Log Name:|Event Xml:)/m;
 export function looksLikeXml(head: Buffer): boolean {
   const text = head.toString('utf8');
   if (FIRST_ELEMENT.test(text)) return true;
-  if (EVENT_VIEWER_TEXT.test(text)) return false;
-  return ELEMENT_AFTER_BANNER.test(text) || SYSLOG_EVENT.test(text);
+  const element = ELEMENT_AFTER_BANNER.exec(text) ?? SYSLOG_EVENT.exec(text);
+  // Behind its first element a log may hold any text: only what stands above makes it another format.
+  return element !== null && !looksLikeText(Buffer.from(text.slice(0, element.index + element[0].length)));
 }
 
 /**

@@ -28,8 +28,10 @@ const SYSMON_CHANNEL = /^(?:Sysmon|(?:Microsoft-Windows|Linux)-Sysmon\/Operation
 export function decodeRecord(record: TextRecord, eventIds?: ReadonlySet<number>): DecodedRecord {
   const isSysmons = isKnownSysmons(record);
   if (isSysmons === false || (record.eventId !== undefined && eventIds?.has(record.eventId) === false)) return 'other';
-  const rendered = parseRecordMessage(record, isSysmons === true);
-  const event = readXml(record, rendered) ?? (rendered && readMessage(record, rendered, isSysmons === true));
+  const told = parseRecordMessage(record, isSysmons === true);
+  const inXml = readXml(record, told);
+  const rendered = inXml === undefined ? parseWholeMessage(record, told) : told;
+  const event = inXml ?? (rendered && readMessage(record, rendered, isSysmons === true));
   if (event === undefined) {
     return isSysmons === true && record.eventId !== undefined ? 'unreadable' : 'other';
   }
@@ -74,6 +76,14 @@ function parseRecordMessage({ message, eventId }: TextRecord, isSysmons: boolean
   // Some Snare agents write a title of their own (`Sysmon  Event ID 1 - Process creation:`); the labels below it are Sysmon's.
   const firstLabel = /(?:[ \t]{2}|\s)(?:RuleName|UtcTime):/.exec(message);
   return firstLabel === null ? undefined : parseMessage(`Process Create:${message.slice(firstLabel.index)}`);
+}
+
+/** Where the XML is none of this event, it may be a line of the message: a command line can hold anything. */
+function parseWholeMessage(record: TextRecord, told: RenderedEvent | undefined): RenderedEvent | undefined {
+  const { message, xml } = record;
+  if (told === undefined || message === undefined || xml === undefined) return told;
+  const whole = parseMessage(`${message}\n${xml}`);
+  return whole !== undefined && whole.fields.size > told.fields.size ? whole : told;
 }
 
 function readXml({ xml }: TextRecord, rendered: RenderedEvent | undefined): SysmonEvent | undefined {
