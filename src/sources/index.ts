@@ -15,6 +15,7 @@ import { looksLikeCsv, readCsv } from './csv.js';
 import { decodingReader, detectEncoding, withMark } from './encoding.js';
 import { isEvtx, readEvtx } from './evtx/index.js';
 import { looksLikeJson, readJson } from './json.js';
+import { looksLikeSyslog, readSyslog } from './syslog.js';
 import { looksLikeText, readText } from './text.js';
 import { looksLikeXml, readXml } from './xml.js';
 
@@ -37,6 +38,12 @@ interface Source {
 const TEXT_SOURCES: readonly Source[] = [
   { format: 'event XML', sign: 'Event elements', looksLike: looksLikeXml, read: readXml },
   { format: 'JSON', sign: 'JSON objects', looksLike: looksLikeJson, read: readJson },
+  {
+    format: 'syslog',
+    sign: 'headers of syslog, OSSEC or fluentd before each line',
+    looksLike: looksLikeSyslog,
+    read: readSyslog,
+  },
   { format: 'CSV', sign: 'a header or rows of known columns', looksLike: looksLikeCsv, read: readCsv },
   { format: 'text', sign: 'the headings a tool writes around each event', looksLike: looksLikeText, read: readText },
 ];

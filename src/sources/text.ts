@@ -1,11 +1,8 @@
-import type { RecordReceiver, SysmonEvent, WantedRecords } from '../event.js';
-import { PROCESS_CREATION } from '../event.js';
-import { lookupKeyOf } from '../hash.js';
+import type { RecordReceiver, WantedRecords } from '../event.js';
 import type { ByteReader } from './byte-reader.js';
 import { type LineVisitor, MAX_RECORD_BYTES, readLines } from './lines.js';
-import { asRecordView, fileHashesOf } from './record-view.js';
+import { handOver } from './text/hand-over.js';
 import { findLayout, type TextLayout } from './text/layouts.js';
-import { decodeOtherRecord, decodeRecord, type TextRecord } from './text/record.js';
 
 /**
  * Whether a log that starts with these bytes of UTF-8 is text `readText` can read: a record in one of its layouts starts in it, before
@@ -97,12 +94,6 @@ class TextRecords implements LineVisitor {
     this.#count++;
   }
 
-  #passOther(record: TextRecord): void {
-    const other = this.#wanted.isEveryRecordWanted === true ? decodeOtherRecord(record) : undefined;
-    if (other === undefined) this.#receiver.onOther(1);
-    else this.#receiver.onOtherRecord?.(asRecordView(other));
-  }
-
   #rejectAsTooLarge(): void {
     this.#lines = undefined;
     this.#receiver.onReject({
@@ -116,30 +107,7 @@ class TextRecords implements LineVisitor {
   #flush(isLast: boolean): void {
     if (this.#layout === undefined || this.#lines === undefined) return;
     const record = this.#layout.read(this.#lines);
-    const decoded = decodeRecord(record, this.#wanted.eventIds);
     this.#lines = undefined;
-    const place = { record: String(this.#count), offset: this.#offset };
-    if (decoded === 'other') {
-      this.#passOther(record);
-    } else if (decoded === 'unreadable') {
-      this.#receiver.onReject({
-        code: 'BAD_RECORD',
-        message: 'the text of the event holds none of its fields',
-        ...place,
-      });
-    } else if (isLast && isCut(decoded)) {
-      this.#receiver.onReject({ code: 'TRUNCATED', message: 'the log ends inside the event', ...place });
-    } else {
-      this.#receiver.onEvent(asRecordView(decoded));
-    }
+    handOver(record, { record: String(this.#count), offset: this.#offset, isLast }, this.#wanted, this.#receiver);
   }
-}
-
-/** Whether a process creation ends before a whole digest and before its parent, which follows the digests in every version. */
-function isCut(event: SysmonEvent): boolean {
-  return (
-    event.eventId === PROCESS_CREATION &&
-    !event.data.has('ParentProcessGuid') &&
-    lookupKeyOf(fileHashesOf(event)) === undefined
-  );
 }

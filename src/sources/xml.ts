@@ -34,27 +34,25 @@ interface EventFrame {
   readonly isCut: boolean;
 }
 
-/** An element at the start, a tool's banner or `Record 1` line before it, or syslog lines of which one holds an event. */
+/** An element at the start, or a tool's banner or `Record 1` line before it. */
 const FIRST_ELEMENT = /^\s*<(?:\?xml|!--|!DOCTYPE|(?:[A-Za-z_][\w.-]*:)?(?:Events?|root)[\s/>])/;
 const ELEMENT_AFTER_BANNER = /^[^"{[<\t]{0,300}\r?\n\s*<(?:\?xml|(?:[A-Za-z_][\w.-]*:)?Events?[\s>])/;
-const SYSLOG_EVENT =
-  /^(?:\d{1,7} )?(?:<\d{1,3}>)?(?:1 )?(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT[\d:.]+\S{0,6}) [^\n]{0,300}?(?:<Event[\s>]|\bsysmon(?:\[\d+\])?:)/m;
 
 /**
- * Whether a log (UTF-8 without byte order mark) holds events as XML: with or without root and declaration, below a tool's banner, or
- * within syslog lines (Sysmon for Linux). Text of Event Viewer, which has the XML of each event below its text, is not meant.
+ * Whether a log (UTF-8 without byte order mark) holds events as XML: with or without root and declaration, or below a tool's
+ * banner. Text of Event Viewer, which has the XML of each event below its text, is not meant.
  */
 export function looksLikeXml(head: Buffer): boolean {
   const text = head.toString('utf8');
   if (FIRST_ELEMENT.test(text)) return true;
-  const element = ELEMENT_AFTER_BANNER.exec(text) ?? SYSLOG_EVENT.exec(text);
+  const element = ELEMENT_AFTER_BANNER.exec(text);
   // Behind its first element a log may hold any text: only what stands above makes it another format.
   return element !== null && !looksLikeText(Buffer.from(text.slice(0, element.index + element[0].length)));
 }
 
 /**
  * Reads events from UTF-8 text in which `<Event>` elements stand, whatever is around them: nothing, a root element, declarations,
- * `Record 1` lines, syslog headers. The text between them is passed over.
+ * `Record 1` lines. The text between them is passed over.
  * A cut event counts with the fields that are complete if they say which process it is about, else it is rejected as TRUNCATED.
  */
 export async function readXml(reader: ByteReader, wanted: WantedRecords, receiver: RecordReceiver): Promise<void> {
@@ -86,7 +84,7 @@ export async function readXml(reader: ByteReader, wanted: WantedRecords, receive
 }
 
 /** Takes the events of one log out of its bytes; knows how many there were. */
-class XmlLog {
+export class XmlLog {
   readonly #wanted: WantedRecords;
   readonly #receiver: RecordReceiver;
   #eventCount = 0;

@@ -36,8 +36,8 @@ function xmlOf(commandLine: string, number: number): string {
 interface Writer {
   readonly format: string;
   readonly head: string;
-  /** The mark that starts its own records: a command line with it parts a record, and that is all. */
-  readonly ownMark?: string;
+  /** The marks that start its own records: a command line with one of them parts a record, and that is all. */
+  readonly ownMarks?: readonly string[];
   record(commandLine: string, number: number): string;
 }
 
@@ -72,10 +72,34 @@ const WRITERS: Readonly<Record<string, Writer>> = {
     head: '',
     record: (line, number) => `Record ${number}\n<?xml version="1.0"?>\n${xmlOf(line, number)}\n\n`,
   },
+  'syslog of Sysmon for Linux': {
+    format: 'syslog',
+    head: 'Mar  1 11:20:31 web sshd[1]: Accepted password for root\n',
+    ownMarks: ['a line of syslog', 'a line of syslog with an event', 'the start of an alert'],
+    record: (line, number) => `Mar  1 11:20:31 web sysmon: ${xmlOf(line, number)}\n`,
+  },
+  'OSSEC archives': {
+    format: 'syslog',
+    head: '2026 Mar 01 11:20:31 (web) any->/var/log/auth.log x\n',
+    record: (line, number) =>
+      `2026 Mar 01 11:20:31 WinEvtLog: ${CHANNEL}: INFORMATION(1): ${PROVIDER}: S: D: H: ${messageOf(line, number).replaceAll('\r\n', '  ')}\n`,
+  },
+  'Snare behind a host': {
+    format: 'text',
+    head: '',
+    record: (line, number) =>
+      `HOST\tMSWinEventLog\t1\t${CHANNEL}\t1\tx\t1\t${PROVIDER}\tS\tU\tI\tH\tx\t\t${messageOf(line, number).replaceAll('\r\n', '  ')}\t1\n`,
+  },
+  'JSON lines behind headers': {
+    format: 'syslog',
+    head: '',
+    record: (line, number) =>
+      `<14>Mar  1 11:20:31 H x[1]: ${JSON.stringify({ EventID: 1, SourceName: PROVIDER, ...Object.fromEntries(fieldsOf(line, number)) })}\n`,
+  },
   'text of wevtutil': {
     format: 'text',
     head: '',
-    ownMark: "wevtutil's heading",
+    ownMarks: ["wevtutil's heading"],
     record: (line, number) =>
       `Event[${number}]\r\n  Log Name: ${CHANNEL}\r\n  Source: ${PROVIDER}\r\n  Date: x\r\n  Event ID: 1\r\n  Task: x\r\n  Description: \r\n${messageOf(line, number)}\r\n\r\n`,
   },
@@ -88,7 +112,7 @@ const WRITERS: Readonly<Record<string, Writer>> = {
   'text of Splunk': {
     format: 'text',
     head: '',
-    ownMark: "Splunk's first lines",
+    ownMarks: ["Splunk's first lines"],
     record: (line, number) =>
       `03/01/2026 11:20:31 AM\nLogName=${CHANNEL}\nEventCode=1\nMessage=${messageOf(line, number)}\n`,
   },
@@ -109,6 +133,9 @@ const MARKS: Readonly<Record<string, string>> = {
   'an array of JSON': 'x\r\n[{"a":1}]',
   'the start of an event as XML': 'x\r\n<Event xmlns="a">',
   'an XML declaration': 'x\r\n<?xml version="1.0"?>\r\n<Events>',
+  'a line of syslog': 'x\r\nMay 11 18:10:22 host sysmon: x',
+  'a line of syslog with an event': 'x\r\nMay 11 18:10:22 host sysmon: <Event>',
+  'the start of an alert': 'x\r\n** Alert 1772364031.123: - x\r\n',
   'a header of CSV': 'x\r\nEventID,Channel,Image,CommandLine,Hashes',
 };
 
@@ -146,7 +173,7 @@ describe('whoever writes a command line does not choose the format', () => {
       );
       expect(format).toBe(writer.format);
       expect(commandLines).toContain(lines[1 - place]);
-      if (mark === writer.ownMark) continue;
+      if (writer.ownMarks?.includes(mark)) continue;
       expect(commandLines).toHaveLength(2);
       expect(isWhole).toBe(true);
     }

@@ -24,9 +24,6 @@ function xmlSamples(): string[] {
   if (!existsSync(SAMPLES)) return [];
   return [
     ...readdirSync(join(SAMPLES, 'xml')).map((name) => `xml/${name}`),
-    ...readdirSync(join(SAMPLES, 'linux'))
-      .filter((name) => name.endsWith('.log'))
-      .map((name) => `linux/${name}`),
     'evtxecmd/evtxecmd.xml',
     'splunk/xmlwineventlog-raw.log',
     'containers/wevtutil-no-extension',
@@ -42,7 +39,7 @@ describe.skipIf(!existsSync(SAMPLES))('sample logs with events as XML', () => {
     expect(await countProcessCreations(readFileSync(join(SAMPLES, name)))).toEqual(expectedCounts().get(name));
   });
 
-  const others = ['csv', 'json', 'syslog', 'text', 'negatives', 'evtx'].flatMap((folder) =>
+  const others = ['csv', 'json', 'linux', 'syslog', 'text', 'negatives', 'evtx'].flatMap((folder) =>
     existsSync(SAMPLES) ? readdirSync(join(SAMPLES, folder)).map((name) => `${folder}/${name}`) : [],
   );
   test.each(others)('%s is not taken for XML', async (name) => {

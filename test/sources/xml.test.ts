@@ -91,19 +91,6 @@ describe('events as XML', () => {
     expect(await read(log)).toEqual({ records: [canonical(7), canonical(8)], others: 0, rejects: [], notes: [] });
   });
 
-  test.each([
-    ['with the header of RFC 3164', (xml: string) => `May  1 18:10:22 web sysmon: ${xml}\n`],
-    [
-      'with the header of RFC 5424',
-      (xml: string) => `<14>1 2026-05-11T18:10:20.39+00:00 web sysmon 15 - [x y="z"] ${xml}\n`,
-    ],
-    ['octet-counted', (xml: string) => `${xml.length + 24} <14>May  1 18:10:22 web sysmon: ${xml}`],
-  ])('of Sysmon for Linux are read from syslog lines %s, status lines between', async (_name, line) => {
-    const log = `${line(LINUX(7))}May  1 18:10:23 web sysmon[3041]: Sysmon v1.0.0 < - >\n${line(LINUX(8))}`;
-    expect(looksLikeXml(Buffer.from(log))).toBe(true);
-    expect((await read(log)).records).toEqual([canonical(7, 'Linux-Sysmon'), canonical(8, 'Linux-Sysmon')]);
-  });
-
   test('that are not wanted, and those of other providers, are counted', async () => {
     const log =
       event(1, 3) +
@@ -218,7 +205,7 @@ describe('looking at the start of a log', () => {
     ['JSON with XML in a string', `{"System":"${event(1)}"}`],
     ['CSV with XML in a column', `_time,_raw\n2026-01-01T00:00:00,"${event(1)}"`],
     ['Event Viewer text with its XML', `Log Name:      x\nEvent Xml:\n${event(1)}`],
-    ['syslog of something else', '<14>May  1 18:10:22 web sshd: accepted'],
+    ['syslog', '<14>May  1 18:10:22 web sysmon: <Event><System></System></Event>'],
     ['HTML', '<html><body>Event</body></html>'],
     ['nothing', ''],
   ])('does not take %s for events as XML', (_name, log) => {

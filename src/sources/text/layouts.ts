@@ -98,7 +98,7 @@ const OSSEC_RECORD = /^(?:<\d{1,3}>)?[^<{]*\bWinEvtLog: /;
 const OSSEC_FIELDS = /^WinEvtLog: (.{1,256}?): [A-Z_ ]{1,32}\((\d{1,5})\): ([^:]*): [^:]*: [^:]*: ([^:]*): ?(.*)$/s;
 
 /** OSSEC and Wazuh 2: archives.log, one line a record, line breaks of the message made to two blanks. */
-const ossec: TextLayout = {
+export const ossec: TextLayout = {
   startOf: (line) => (OSSEC_RECORD.test(line) ? 'line' : undefined),
   read: (lines) => {
     const text = lines.join('\n');
@@ -109,7 +109,8 @@ const ossec: TextLayout = {
   isLinePerRecord: true,
 };
 
-const SNARE_RECORD = /^(?:<\d{1,3}>)?[^<{\t]*\bMSWinEventLog(?:\t|#011)/;
+/** Syslog servers write a host and a tab in front of it, agents a blank. */
+const SNARE_RECORD = /^(?:<\d{1,3}>)?(?:[^\s<{]{1,255}\t)?[^<{\t]*\bMSWinEventLog(?:\t|#011)/;
 
 /** Fields behind `MSWinEventLog`, counted from 0; the message is followed by a counter. */
 const SNARE_CHANNEL = 1;
@@ -119,7 +120,7 @@ const SNARE_COMPUTER = 9;
 const SNARE_MESSAGE = 12;
 
 /** Snare's agents, with or without a syslog header. Syslog servers write the tabs as `#011` unless told not to. */
-const snare: TextLayout = {
+export const snare: TextLayout = {
   startOf: (line) => (SNARE_RECORD.test(line) ? 'line' : undefined),
   read: (lines) => {
     const text = lines.join('\n');
@@ -131,11 +132,16 @@ const snare: TextLayout = {
       provider: fields[SNARE_SOURCE],
       channel: fields[SNARE_CHANNEL],
       computer: fields[SNARE_COMPUTER],
-      message: fields.slice(SNARE_MESSAGE, last).join(tab),
+      message: unescaped(fields.slice(SNARE_MESSAGE, last).join(tab)),
     };
   },
   isLinePerRecord: true,
 };
+
+/** Line breaks and tabs that a syslog server wrote as their numbers. */
+function unescaped(message: string): string {
+  return message.includes('#01') ? message.replace(/#015#012|#012/g, '\n').replaceAll('#011', '\t') : message;
+}
 
 /** All layouts, the more particular starts first. */
 const TEXT_LAYOUTS: readonly TextLayout[] = [wevtutil, eventViewer, splunkClassic, formatList, ossec, snare, messages];
