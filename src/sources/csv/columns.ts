@@ -12,6 +12,8 @@ export interface Columns {
   readonly eventIds: readonly number[];
   /** Whether a column holds records as another tool wrote them. */
   readonly hasRaw: boolean;
+  /** The columns that say where Splunk got an event from, where no other says it. */
+  readonly sources: readonly number[];
   /** Whether `-` stands for an absent value, as Kibana writes it. */
   readonly isDashAbsent: boolean;
 }
@@ -72,6 +74,10 @@ const FIELD_COLUMNS: ReadonlySet<string> = new Set(fieldsOf(PROCESS_CREATION).ma
 /** Texts of hayabusa's details: fields that are parted by a broken bar. */
 const DETAILS_COLUMNS: ReadonlySet<string> = new Set(['details', 'extrafieldinfo', 'allfieldinfo']);
 
+/** Splunk's names for where it got an event from: no provider, but with the channel in it, as in `XmlWinEventLog:…/Operational`. */
+const SPLUNK_SOURCES: ReadonlySet<string> = new Set(['source', 'sourcetype']);
+const SYSMON_CHANNEL = /(?:Microsoft-Windows|Linux)-Sysmon\/Operational/i;
+
 /** Columns that are asked for by their exact names, by these in lower case. */
 const HOLDER_BY_LOWER_CASE: ReadonlyMap<string, string> = new Map(
   [...FIELD_HOLDERS, 'EventRecordId'].map((name) => [name.toLowerCase(), name]),
@@ -87,13 +93,23 @@ export function readHeader(header: readonly string[], firstRow: readonly string[
   const present = new Set(names);
   const eventIds = names.flatMap((name, index) => (EVENT_ID_COLUMNS.has(name) ? [index] : []));
   if (eventIds.length === 0 && firstRow !== undefined && isEventViewerRow(header, firstRow)) {
-    return { members: EVENT_VIEWER_MEMBERS, eventIds: [EVENT_VIEWER_EVENT_ID], hasRaw: false, isDashAbsent: false };
+    return {
+      members: EVENT_VIEWER_MEMBERS,
+      eventIds: [EVENT_VIEWER_EVENT_ID],
+      hasRaw: false,
+      sources: [],
+      isDashAbsent: false,
+    };
   }
   if (!isEventHeader(names, eventIds.length > 0, firstRow)) return undefined;
   return {
     members: header.map((name) => memberOf(name.trim(), present)),
     eventIds: eventIds.length > 0 || !present.has('id') ? eventIds : [names.indexOf('id')],
     hasRaw: present.has('_raw'),
+    sources:
+      isSplunks(present) && !['channel', 'logname'].some((name) => present.has(name))
+        ? names.flatMap((name, index) => (SPLUNK_SOURCES.has(name) ? [index] : []))
+        : [],
     isDashAbsent: names.some((name) => name.includes('.')),
   };
 }
@@ -105,6 +121,10 @@ export function toRecord(columns: Columns, row: readonly string[]): JsonObject {
     const member = index < columns.members.length ? columns.members[index] : 'Message';
     if (member === undefined || cell === '' || (columns.isDashAbsent && cell === '-')) continue;
     record[member] ??= readCell(member, cell);
+  }
+  for (const column of columns.sources) {
+    const [channel] = SYSMON_CHANNEL.exec(row[column] ?? '') ?? [];
+    if (channel !== undefined) record['Channel'] ??= channel;
   }
   return record;
 }
@@ -173,11 +193,12 @@ function memberOf(name: string, present: ReadonlySet<string>): string | undefine
   if (lower === 'timegenerated [utc]') return 'TimeGenerated';
   // Windows' own columns name the thread and the process that wrote the event: Sysmon's service.
   if (lower === 'processid' && present.has('threadid') && !present.has('executionprocessid')) return undefined;
-  // Splunk's names for where it got the event from.
-  const isSplunk = present.has('_raw') || present.has('_time');
-  return isSplunk && (lower === 'source' || lower === 'sourcetype')
-    ? undefined
-    : (HOLDER_BY_LOWER_CASE.get(lower) ?? name);
+  if (isSplunks(present) && SPLUNK_SOURCES.has(lower)) return undefined;
+  return HOLDER_BY_LOWER_CASE.get(lower) ?? name;
+}
+
+function isSplunks(present: ReadonlySet<string>): boolean {
+  return present.has('_raw') || present.has('_time');
 }
 
 function readCell(member: string, cell: string): unknown {

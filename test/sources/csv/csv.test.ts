@@ -344,6 +344,32 @@ describe('Splunk', () => {
   });
 });
 
+describe("Splunk's tables without a channel", () => {
+  const columns = {
+    _time: '2026-03-01T11:20:31.000+0000',
+    host: 'host.example',
+    EventCode: '1',
+    Image: 'C:\\Tools\\a tool.exe',
+    Hashes: HASHES,
+  };
+
+  test.each(['source', 'sourcetype'])('have it in their %s', async (name) => {
+    const event = await readOne(table({ ...columns, [name]: `XmlWinEventLog:${CHANNEL}` }));
+    expect(event).toMatchObject({ channel: CHANNEL, computer: 'host.example' });
+    expect(event?.data.get('Hashes')).toBe(HASHES);
+  });
+
+  test('are not of Sysmon where that names another, or a column of its own does', async () => {
+    for (const record of [
+      { ...columns, source: 'XmlWinEventLog:System' },
+      { ...columns, source: `XmlWinEventLog:${CHANNEL}`, Channel: 'System' },
+    ]) {
+      const { events, others } = await readAll(readCsv, table({ ...record, Hashes: '' }));
+      expect({ events, others }).toEqual({ events: [], others: 1 });
+    }
+  });
+});
+
 describe('Log Analytics, exported from the portal', () => {
   const COLUMNS = {
     TenantId: 'x',
