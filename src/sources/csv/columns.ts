@@ -3,6 +3,7 @@ import { FIELD_HOLDERS, FLAT } from '../json/dialects.js';
 import { fieldsOf } from '../json/event-data.js';
 import { idAt, isObject, type JsonObject, textAt } from '../json/members.js';
 import { isMessageTitle } from '../message.js';
+import { eventIdOf } from '../text/record.js';
 
 /** The columns of a log: what each is called as a member of a record. */
 export interface Columns {
@@ -120,7 +121,7 @@ export function toRecord(columns: Columns, row: readonly string[]): JsonObject {
   for (const [index, cell] of row.entries()) {
     const member = index < columns.members.length ? columns.members[index] : 'Message';
     if (member === undefined || cell === '' || (columns.isDashAbsent && cell === '-')) continue;
-    record[member] ??= readCell(member, cell);
+    record[member] ??= columns.eventIds.includes(index) ? (eventIdOf(cell) ?? cell) : readCell(member, cell);
   }
   for (const column of columns.sources) {
     const [channel] = SYSMON_CHANNEL.exec(row[column] ?? '') ?? [];

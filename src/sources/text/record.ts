@@ -55,10 +55,10 @@ export function decodeOtherRecord(record: TextRecord): SysmonEvent | undefined {
   return { eventId, recordId, provider, channel, computer, timeCreated, data };
 }
 
-/** The number of an event as text, or undefined if it is none. */
+/** The number of an event as text, or undefined if it is none. Tools that know but one kind of number write it with a fraction. */
 export function eventIdOf(text: string | undefined): number | undefined {
   const digits = text?.trim() ?? '';
-  return /^\d{1,5}$/.test(digits) ? Number(digits) : undefined;
+  return /^\d{1,5}(?:\.0{1,6})?$/.test(digits) ? Number(digits) : undefined;
 }
 
 /** Whether provider or channel are Sysmon's; undefined where the record has neither. Forwarders rename the provider, not the channel. */

@@ -458,6 +458,19 @@ describe("columns named like Sysmon's fields", () => {
     }
   });
 
+  test('may have ids with a fraction, as data frames with gaps write them', async () => {
+    const { events, others } = await readAll(
+      readCsv,
+      csv([
+        ['', 'EventID', 'Channel', ...Object.keys(columns)],
+        [0, '1.0', CHANNEL, ...Object.values(columns)],
+        [1, '3.0', CHANNEL, ...Object.values(columns)],
+        [2, '1.5', CHANNEL, ...Object.values(columns)],
+      ]),
+    );
+    expect({ hashes: events.map(({ data }) => data.get('Hashes')), others }).toEqual({ hashes: [HASHES], others: 2 });
+  });
+
   test('may be spelled in any case', async () => {
     const lower = Object.fromEntries(Object.entries(columns).map(([name, value]) => [name.toLowerCase(), value]));
     expect((await readOne(table({ eventid: '1', ...lower })))?.data.get('ParentCommandLine')).toBe('explorer.exe /e');
