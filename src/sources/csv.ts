@@ -284,7 +284,7 @@ class CsvRecords implements LineVisitor {
     const event = found.decode();
     if (event.data.size === 0) {
       this.#receiver.onReject({ code: 'BAD_RECORD', message: 'the row holds no field of the event', ...row.place });
-    } else if (found.isPerRule && this.#seen.hasSeen(event)) {
+    } else if ((found.isPerRule || columns.isPerRule) && this.#seen.hasSeen(event)) {
       this.#receiver.onDuplicate();
     } else {
       const writeBody = this.#rowWriter(row);

@@ -1,7 +1,8 @@
 import { PROCESS_CREATION, type SysmonEvent } from '../../event.js';
 import { FIELD_HOLDERS, FLAT } from '../json/dialects.js';
-import { fieldsOf } from '../json/event-data.js';
+import { fieldsOf, parseEmbedded } from '../json/event-data.js';
 import { idAt, isObject, type JsonObject, textAt } from '../json/members.js';
+import { recognise } from '../json/recognise.js';
 import { isMessageTitle } from '../message.js';
 import { eventIdOf } from '../text/record.js';
 
@@ -13,6 +14,8 @@ export interface Columns {
   readonly eventIds: readonly number[];
   /** Whether a column holds records as another tool wrote them. */
   readonly hasRaw: boolean;
+  /** Whether the tool may write a row for each of its rules that an event matches. */
+  readonly isPerRule: boolean;
   /** The columns that say where Splunk got an event from, where no other says it. */
   readonly sources: readonly number[];
   /** Whether `-` stands for an absent value, as Kibana writes it. */
@@ -79,6 +82,10 @@ const DETAILS_COLUMNS: ReadonlySet<string> = new Set(['details', 'extrafieldinfo
 const SPLUNK_SOURCES: ReadonlySet<string> = new Set(['source', 'sourcetype']);
 const SYSMON_CHANNEL = /(?:Microsoft-Windows|Linux)-Sysmon\/Operational/i;
 
+/** What people call the column they put `ToXml()` into, in lower case. */
+const XML_COLUMNS: ReadonlySet<string> = new Set(['xml', 'eventxml', 'event_xml', 'rawxml', 'toxml']);
+const EVENT_XML = /^\s*<(?:\w+:)?Event[\s>]/;
+
 /** Columns that are asked for by their exact names, by these in lower case. */
 const HOLDER_BY_LOWER_CASE: ReadonlyMap<string, string> = new Map(
   [...FIELD_HOLDERS, 'EventRecordId'].map((name) => [name.toLowerCase(), name]),
@@ -98,21 +105,27 @@ export function readHeader(header: readonly string[], firstRow: readonly string[
       members: EVENT_VIEWER_MEMBERS,
       eventIds: [EVENT_VIEWER_EVENT_ID],
       hasRaw: false,
+      isPerRule: false,
       sources: [],
       isDashAbsent: false,
     };
   }
-  if (!isEventHeader(names, eventIds.length > 0, firstRow)) return undefined;
-  return {
+  const columns = {
     members: header.map((name) => memberOf(name.trim(), present)),
     eventIds: eventIds.length > 0 || !present.has('id') ? eventIds : [names.indexOf('id')],
-    hasRaw: present.has('_raw'),
+    hasRaw: present.has('_raw') || names.some((name) => XML_COLUMNS.has(name)),
+    isPerRule: present.has('detections') && present.has('event data'),
     sources:
       isSplunks(present) && !['channel', 'logname'].some((name) => present.has(name))
         ? names.flatMap((name, index) => (SPLUNK_SOURCES.has(name) ? [index] : []))
         : [],
     isDashAbsent: names.some((name) => name.includes('.')),
   };
+  if (isEventHeader(names, eventIds.length > 0, firstRow)) return columns;
+  // Names may say nothing where a cell holds a whole event, as Sysmon for Linux sends it.
+  const event = firstRow === undefined ? undefined : recognise(toRecord(columns, firstRow))?.event;
+  const isEvent = event !== undefined && event.decode().data.size > 0;
+  return isEvent || present.has('syslogmessage') ? columns : undefined;
 }
 
 /** The record of one row, as JSON would have it: empty cells are absent, a cell beyond the header is Event Viewer's message. */
@@ -167,6 +180,7 @@ function isEventHeader(
   firstRow: readonly string[] | undefined,
 ): boolean {
   if (names.includes('_raw')) return true;
+  if (firstRow?.some((cell, index) => XML_COLUMNS.has(names[index] ?? '') && EVENT_XML.test(cell))) return true;
   if (names.includes('ruletitle') && names.some((name) => DETAILS_COLUMNS.has(name))) return true;
   const fieldColumns = names.filter((name) => FIELD_COLUMNS.has(bareField(name)));
   if (fieldColumns.length >= MIN_FIELD_COLUMNS) return true;
@@ -190,6 +204,13 @@ function memberOf(name: string, present: ReadonlySet<string>): string | undefine
   if (lower === 'eventid' && present.has('payload')) return 'EventId';
   if (lower === 'eventid' && present.has('ruletitle')) return 'EventID';
   if (lower === 'event id') return 'EventID';
+  if (XML_COLUMNS.has(lower) && !present.has('_raw')) return '_raw';
+  // chainsaw's, which are those of its rules.
+  if (lower === 'event data') return 'EventData';
+  if (lower === 'record id') return 'EventRecordID';
+  if (lower === 'event.system.provider') return 'Provider';
+  // Graylog has the start of the message in the one, and all of it in the other.
+  if (lower === 'message' && present.has('full_message')) return undefined;
   // Log Analytics' portal says in the name that the time is UTC.
   if (lower === 'timegenerated [utc]') return 'TimeGenerated';
   // Windows' own columns name the thread and the process that wrote the event: Sysmon's service.
@@ -204,7 +225,13 @@ function isSplunks(present: ReadonlySet<string>): boolean {
 
 function readCell(member: string, cell: string): unknown {
   const lower = member.toLowerCase();
-  if (DETAILS_COLUMNS.has(lower)) return readDetails(cell);
+  if (DETAILS_COLUMNS.has(lower)) {
+    const separator = cell.includes(' ¦ ') ? ' ¦ ' : cell.includes('\n') ? '\n' : '\t';
+    // hayabusa writes the digests last, behind all that a program's author can write.
+    return readDetails(cell, separator, 'Hashes');
+  }
+  // Velociraptor's cells are JSON, chainsaw's are lines.
+  if (lower === 'system' || lower === 'eventdata') return readHolder(cell);
   if (lower === 'timegenerated') return utcOf(cell);
   // Splunk extracts User from its own heading, too, where it is never translated.
   if (lower === 'user') return cell.split('\n').find((user) => user !== 'NOT_TRANSLATED');
@@ -212,18 +239,17 @@ function readCell(member: string, cell: string): unknown {
 }
 
 /**
- * hayabusa's `Name: value ¦ Name: value`; with its options for several lines or tabs these part the fields. A name that is there twice
- * comes from a value that quotes it, so neither is believed; but the digests stand last, behind all that a program's author can write.
+ * Members as `Name: value`, parted by what hayabusa puts between them, or by line breaks. A name that is there twice comes from a value
+ * that quotes it, so neither is believed, unless it is that of the last member.
  */
-function readDetails(cell: string): JsonObject {
+function readDetails(cell: string, separator: string, lastName?: string): JsonObject {
   const details: { [name: string]: unknown } = Object.create(null);
   const repeated = new Set<string>();
-  const separator = cell.includes(' ¦ ') ? ' ¦ ' : cell.includes('\n') ? '\n' : '\t';
   let previous: string | undefined;
   for (const part of cell.split(separator)) {
     const [, name, value] = /^([A-Za-z]{1,40}): ?(.*)$/s.exec(part.trimStart()) ?? [];
     if (name !== undefined && value !== undefined) {
-      if (name in details && name !== 'Hashes') repeated.add(name);
+      if (name in details && name !== lastName) repeated.add(name);
       details[name] = value.replace(/\r$/, '');
       previous = name;
     } else if (previous !== undefined) {
@@ -232,6 +258,27 @@ function readDetails(cell: string): JsonObject {
   }
   for (const name of repeated) delete details[name];
   return details;
+}
+
+/** The members that a cell holds, as JSON or as lines of `Name: value`; XML and all else stay text. */
+function readHolder(cell: string): unknown {
+  if (cell.startsWith('{')) {
+    const members = parseEmbedded(cell);
+    return isObject(members) ? members : cell;
+  }
+  return /^[A-Za-z]{1,40}: /.test(cell) ? mapped(readDetails(cell, '\n'), unquoted) : cell;
+}
+
+function mapped(record: JsonObject, change: (text: string) => string): JsonObject {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, change(String(value))]));
+}
+
+/** A value without the quotes that YAML puts around it. */
+function unquoted(value: string): string {
+  const [, single, double] = /^(?:'(.*)'|"(.*)")$/s.exec(value) ?? [];
+  if (single !== undefined) return single.replaceAll("''", "'");
+  const text = double === undefined ? undefined : parseEmbedded(value);
+  return typeof text === 'string' ? text : value;
 }
 
 /** The portal writes `3/1/2026, 11:20:31.123 AM`, always in this form; ISO times stay as they are. */

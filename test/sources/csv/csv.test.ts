@@ -449,6 +449,65 @@ describe('Kibana', () => {
   });
 });
 
+describe('cells that hold whole events', () => {
+  const data = FIELDS.map(([name, value]) => `<Data Name="${name}">${value}</Data>`).join('');
+  const xml = `<Event><System><Provider Name="${PROVIDER}"/><EventID>1</EventID><Channel>${CHANNEL}</Channel><Computer>host.example</Computer></System><EventData>${data}</EventData></Event>`;
+  const fields = Object.fromEntries(FIELDS);
+  const system = { Provider: { Name: PROVIDER }, EventID: { Value: 1 }, Channel: CHANNEL, Computer: 'host.example' };
+  const yaml = FIELDS.map(([name, value]) => `${name}: ${/^[{"]/.test(value) ? `'${value}'` : value}`).join('\n');
+  const chainsaw = {
+    timestamp: 'x',
+    detections: '+ a rule',
+    path: 'x.evtx',
+    'Event.System.Provider': PROVIDER,
+    'Event ID': '1',
+    'Record ID': '88',
+    Computer: 'host.example',
+    'Event Data': yaml,
+  };
+
+  test.each([
+    ['Sysmon for Linux in Log Analytics', { 'TimeGenerated [UTC]': 'x', Computer: 'host.example', SyslogMessage: xml }],
+    ['XML as the message', { timestamp: 'x', host: 'host.example', message: xml }],
+    ['XML as the message behind a header', { time: 'x', message: `May 11 18:10:22 host.example sysmon: ${xml}` }],
+    ['JSON as the message', { time: 'x', message: JSON.stringify({ ...system, EventID: 1, EventData: fields }) }],
+    ['XML that ToXml() gave', { TimeCreated: 'x', Id: '1', ProviderName: PROVIDER, Xml: xml }],
+    ['JSON of Velociraptor', { System: JSON.stringify(system), EventData: JSON.stringify(fields), Message: 'x' }],
+    ['lines of chainsaw', chainsaw],
+    [
+      'messages that Graylog has twice, once cut',
+      {
+        source: 'host.example',
+        message: MESSAGE.slice(0, 64),
+        full_message: MESSAGE,
+        EventID: '1',
+        SourceName: PROVIDER,
+      },
+    ],
+  ])('are read: %s', async (_name, record) => {
+    const event = await readOne(table(record));
+    expect(event?.data).toEqual(new Map(FIELDS));
+  });
+
+  test('make no log of others', () => {
+    for (const log of ['time,message\n1,{"a": 1}\n', 'time,Xml\n1,<a>\n', 'time,message\n1,<Event><a/></Event>\n']) {
+      expect(looksLikeCsv(Buffer.from(log))).toBe(false);
+    }
+  });
+
+  test('of chainsaw may stand there for each rule, and may not name digests twice', async () => {
+    const forged = { ...chainsaw, 'Record ID': '89', 'Event Data': `${yaml}\nHashes: SHA1=${'1'.repeat(40)}` };
+    const rows = [chainsaw, { ...chainsaw, detections: '+ another rule' }, forged].map((record) =>
+      Object.values(record),
+    );
+    const { events, duplicates } = await readAll(readCsv, csv([Object.keys(chainsaw), ...rows]));
+    expect({ hashes: events.map((event) => event.data.get('Hashes')), duplicates }).toEqual({
+      hashes: [HASHES, undefined],
+      duplicates: 1,
+    });
+  });
+});
+
 describe("columns named like Sysmon's fields", () => {
   const columns = Object.fromEntries(FIELDS.slice(1));
 
