@@ -4,6 +4,9 @@ import { type LineVisitor, MAX_RECORD_BYTES, readLines } from './lines.js';
 import { handOver } from './text/hand-over.js';
 import { findLayout, type TextLayout } from './text/layouts.js';
 
+/** How a line of XML or JSON starts; a priority of syslog (`<14>`), a prompt (`[PC]: PS C:\>`) or a heading (`[section]`) is neither. */
+const MARKUP = /^\s*(?:<[A-Za-z?!/]|\{|\[\s*(?:$|[{["\]]))/;
+
 /**
  * Whether a log that starts with these bytes of UTF-8 is text `readText` can read: a record in one of its layouts starts in it, before
  * anything that looks like XML or JSON.
@@ -14,8 +17,7 @@ export function looksLikeText(head: Buffer): boolean {
     .toString('utf8')
     .replace(/^\ufeff/, '')
     .split(/\r?\n/)) {
-    // Syslog's priority (`<14>`) is no markup.
-    if (/^\s*(?:<\D|[{[])/.test(line)) return false;
+    if (MARKUP.test(line)) return false;
     if (findLayout(line, previous) !== undefined) return true;
     previous = line;
   }

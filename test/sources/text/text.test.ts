@@ -492,6 +492,24 @@ describe('any text', () => {
     );
   });
 
+  test.each([
+    '[PC01]: PS C:\\Users\\a> Get-WinEvent x | fl *',
+    '[2026-03-01] x',
+    '<# exported #>',
+    '[Sysmon EventID#1]',
+  ])('may stand below a line as %j', async (line) => {
+    const log = `${line}\r\n\r\n${message.join('\r\n')}`;
+    expect(looksLikeText(Buffer.from(log))).toBe(true);
+    expect((await readAll(readText, log)).events).toHaveLength(1);
+  });
+
+  test.each(['<html>', '{"a": 1}', '[{"a": 1},', '[', '["a"]', '<!-- x -->', '{ a: 1 }'])(
+    'is not claimed below a line of another format, as %j',
+    (line) => {
+      expect(looksLikeText(Buffer.from(`${line}\n\n${message.join('\n')}`))).toBe(false);
+    },
+  );
+
   test('is not claimed where it is XML, JSON, CSV or another log', () => {
     for (const other of [
       eventXml(),
