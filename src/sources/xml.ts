@@ -19,6 +19,7 @@ const MAX_START_TAG_HEAD = MAX_PREFIX_LENGTH + '<:Event>'.length;
 const LESS_THAN = 0x3c;
 const CDATA_START = Buffer.from('<![CDATA[');
 const CDATA_END = Buffer.from(']]>');
+const JSON_LINE = Buffer.from('\n{"');
 
 /** Where `<Event` or `<prefix:Event` stands. */
 interface EventStart {
@@ -36,15 +37,20 @@ interface EventFrame {
 
 /** An element at the start, or a tool's banner or `Record 1` line before it. */
 const FIRST_ELEMENT = /^\s*<(?:\?xml|!--|!DOCTYPE|(?:[A-Za-z_][\w.-]*:)?(?:Events?|root)[\s/>])/;
+/** Elements by any name around an event, or the rest of an event before a whole one, in a log that was cut. */
+const OTHER_ROOTS = /^\s*(?:<[A-Za-z_][\w.:-]{0,63}(?:\s[^<>]{0,1000})?>\s*){1,4}<(?:[A-Za-z_][\w.-]*:)?Events?[\s>]/;
+const END_OF_EVENT = /^[^\r\n]*<\/(?:[A-Za-z_][\w.-]{0,31}:)?Event>\s*<(?:[A-Za-z_][\w.-]*:)?Event[\s>]/;
+/** `journalctl -o export`. */
+const JOURNAL_EXPORT = /^__CURSOR=[\s\S]*?\nMESSAGE=<Event[\s>]/;
 const ELEMENT_AFTER_BANNER = /^[^"{[<\t]{0,300}\r?\n\s*<(?:\?xml|(?:[A-Za-z_][\w.-]*:)?Events?[\s>])/;
 
 /**
- * Whether a log (UTF-8 without byte order mark) holds events as XML: with or without root and declaration, or below a tool's
- * banner. Text of Event Viewer, which has the XML of each event below its text, is not meant.
+ * Whether a log (UTF-8 without byte order mark) holds events as XML: with or without root and declaration, below a tool's
+ * banner, or as journalctl exports it. Text of Event Viewer, which has the XML of each event below its text, is not meant.
  */
 export function looksLikeXml(head: Buffer): boolean {
   const text = head.toString('utf8');
-  if (FIRST_ELEMENT.test(text)) return true;
+  if ([FIRST_ELEMENT, OTHER_ROOTS, END_OF_EVENT, JOURNAL_EXPORT].some((sign) => sign.test(text))) return true;
   const element = ELEMENT_AFTER_BANNER.exec(text);
   // Behind its first element a log may hold any text: only what stands above makes it another format.
   return element !== null && !looksLikeText(Buffer.from(text.slice(0, element.index + element[0].length)));
@@ -89,6 +95,7 @@ export class XmlLog {
   readonly #receiver: RecordReceiver;
   #eventCount = 0;
   #cutCount = 0;
+  #hasJson = false;
 
   constructor(wanted: WantedRecords, receiver: RecordReceiver) {
     this.#wanted = wanted;
@@ -100,6 +107,7 @@ export class XmlLog {
     let position = 0;
     for (;;) {
       const start = findEventStart(bytes, position);
+      this.#rejectJson(bytes.subarray(position, start?.start ?? bytes.length), offset + position);
       // A start tag may be split between two chunks.
       if (start === undefined) return isLast ? bytes.length : Math.max(position, bytes.length - MAX_START_TAG_HEAD);
       const frame = frameEvent(bytes, start, isLast);
@@ -123,6 +131,18 @@ export class XmlLog {
     if (this.#cutCount > 0) {
       this.#receiver.onNote(`${this.#cutCount} events are cut; the fields before the cut are used [TRUNCATED]`);
     }
+  }
+
+  /** Told once for a log: whoever joined the logs has to part them. */
+  #rejectJson(between: Buffer, offset: number): void {
+    const lineFeed = this.#hasJson ? -1 : between.indexOf(JSON_LINE);
+    if (lineFeed < 0) return;
+    this.#hasJson = true;
+    this.#receiver.onReject({
+      code: 'BAD_RECORD',
+      message: 'JSON among events as XML, of which nothing is read: make it a log of its own',
+      offset: offset + lineFeed + 1,
+    });
   }
 
   #readEvent(bytes: Buffer, frame: EventFrame, offset: number): void {

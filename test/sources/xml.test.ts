@@ -75,6 +75,15 @@ const DRESSES: readonly (readonly [string, string])[] = [
     'with a namespace prefix',
     `<e:Events xmlns:e="x">${(event(7) + event(8)).replaceAll(/<(\/?)(?=[A-Z])/g, '<$1e:')}</e:Events>`,
   ],
+  ['within elements of any name', `<results>\n<result id="1"><Logs>${event(7)}${event(8)}</Logs></result></results>`],
+  [
+    'behind the rest of one that was cut',
+    `/Data><Data Name='x'>y</Data></EventData></Event>\n${event(7)}\n${event(8)}\n`,
+  ],
+  [
+    'as journalctl exports it',
+    [7, 8].map((id) => `__CURSOR=x\n_HOSTNAME=host\nMESSAGE=${event(id)}\n_PID=1\n\n`).join(''),
+  ],
   ['pretty-printed', `<Events>\n${(event(7) + event(8)).replaceAll('><', '>\n  <').replaceAll("'", '"')}\n</Events>`],
   [
     'with RenderingInfo',
@@ -158,6 +167,17 @@ describe('events that are not whole', () => {
     ]);
   });
 
+  test('because JSON stands among them are told once, with the place', async () => {
+    const log = `${event(1)}\n{"a":1}\n{"a":2}\n${event(2)}\n`;
+    for (const chunkBytes of [1, 1000, 1 << 20]) {
+      const { records, rejects } = await read(log, [1], chunkBytes);
+      expect(records).toHaveLength(2);
+      expect(rejects).toEqual([
+        { code: 'BAD_RECORD', message: expect.stringContaining('JSON'), offset: Buffer.byteLength(event(1)) + 1 },
+      ]);
+    }
+  });
+
   test('because they have no id are rejected', async () => {
     const reading = await read(event(5).replace('<EventID>1', '<EventID>one') + event(6));
     expect(reading.records).toEqual([canonical(6)]);
@@ -206,6 +226,8 @@ describe('looking at the start of a log', () => {
     ['CSV with XML in a column', `_time,_raw\n2026-01-01T00:00:00,"${event(1)}"`],
     ['Event Viewer text with its XML', `Log Name:      x\nEvent Xml:\n${event(1)}`],
     ['syslog', '<14>May  1 18:10:22 web sysmon: <Event><System></System></Event>'],
+    ['another log that quotes the end of an event', `x</Event>\nLog Name: x\n${event(1)}`],
+    ['a line of a journal in another log', `Log Name: x\n__CURSOR=x\nMESSAGE=${event(1)}`],
     ['HTML', '<html><body>Event</body></html>'],
     ['nothing', ''],
   ])('does not take %s for events as XML', (_name, log) => {
