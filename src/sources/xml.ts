@@ -1,3 +1,4 @@
+import { LogError } from '../errors.js';
 import { PROCESS_CREATION, type RecordReceiver, type WantedRecords } from '../event.js';
 import type { ByteReader } from './byte-reader.js';
 import { asAnyEvent, asSysmonEvent, type EventXml, readEventXml } from './event-xml.js';
@@ -9,6 +10,9 @@ const MAX_EVENT_BYTES = 4 * 1024 * 1024;
 
 /** Bytes read at a time: some hundred events at most. */
 const CHUNK_BYTES = 256 * 1024;
+
+/** Longest declaration, document type and comment above a root that is looked for. */
+const MAX_PROLOGUE_BYTES = 4096;
 
 /** Longest namespace prefix looked for, so that a `<` never costs more than a few bytes. */
 const MAX_PREFIX_LENGTH = 32;
@@ -40,6 +44,9 @@ const FIRST_ELEMENT = /^\s*<(?:\?xml|!--|!DOCTYPE|(?:[A-Za-z_][\w.-]*:)?(?:Event
 /** Elements by any name around an event, or the rest of an event before a whole one, in a log that was cut. */
 const OTHER_ROOTS = /^\s*(?:<[A-Za-z_][\w.:-]{0,63}(?:\s[^<>]{0,1000})?>\s*){1,4}<(?:[A-Za-z_][\w.-]*:)?Events?[\s>]/;
 const END_OF_EVENT = /^[^\r\n]*<\/(?:[A-Za-z_][\w.-]{0,31}:)?Event>\s*<(?:[A-Za-z_][\w.-]*:)?Event[\s>]/;
+/** What any XML may start with, and the roots of logs that may hold no event. */
+const PROLOGUE = /^\s*<[?!]/;
+const LOG_ROOT = /<(?:[A-Za-z_][\w.-]*:)?(?:Events|root)[\s/>]/;
 /** `journalctl -o export`. */
 const JOURNAL_EXPORT = /^__CURSOR=[\s\S]*?\nMESSAGE=<Event[\s>]/;
 const ELEMENT_AFTER_BANNER = /^[^"{[<\t]{0,300}\r?\n\s*<(?:\?xml|(?:[A-Za-z_][\w.-]*:)?Events?[\s>])/;
@@ -59,13 +66,15 @@ export function looksLikeXml(head: Buffer): boolean {
 /**
  * Reads events from UTF-8 text in which `<Event>` elements stand, whatever is around them: nothing, a root element, declarations,
  * `Record 1` lines. The text between them is passed over.
- * A cut event counts with the fields that are complete if they say which process it is about, else it is rejected as TRUNCATED.
+ * A cut event counts with the fields that are complete if they say which process it is about, else it is rejected as TRUNCATED. Rejects
+ * with LogError NOT_A_LOG where it is XML of something else, and where reading fails.
  */
 export async function readXml(reader: ByteReader, wanted: WantedRecords, receiver: RecordReceiver): Promise<void> {
   const log = new XmlLog(wanted, receiver);
   let buffer = Buffer.allocUnsafe(2 * CHUNK_BYTES);
   let keptBytes = 0;
   let bufferOffset = 0;
+  let isOfEvents: boolean | undefined;
   for (;;) {
     if (buffer.length - keptBytes < CHUNK_BYTES) {
       const grown = Buffer.allocUnsafe(2 * buffer.length);
@@ -75,6 +84,8 @@ export async function readXml(reader: ByteReader, wanted: WantedRecords, receive
     const readBytes = await reader.read(buffer.subarray(keptBytes, keptBytes + CHUNK_BYTES));
     const isLast = readBytes < CHUNK_BYTES;
     const bytes = buffer.subarray(0, keptBytes + readBytes);
+    const head = isOfEvents === undefined ? bytes.toString('utf8', 0, MAX_PROLOGUE_BYTES) : '';
+    isOfEvents ??= !PROLOGUE.test(head) || LOG_ROOT.test(head);
     let consumed = log.readEvents(bytes, bufferOffset, isLast);
     if (bytes.length - consumed > MAX_EVENT_BYTES) {
       log.rejectTooLarge(bufferOffset + consumed);
@@ -86,6 +97,7 @@ export async function readXml(reader: ByteReader, wanted: WantedRecords, receive
     await receiver.onBlockEnd();
     if (isLast) break;
   }
+  if (!isOfEvents && log.isEmpty) throw new LogError('NOT_A_LOG', 'XML without any event');
   log.end();
 }
 
@@ -100,6 +112,11 @@ export class XmlLog {
   constructor(wanted: WantedRecords, receiver: RecordReceiver) {
     this.#wanted = wanted;
     this.#receiver = receiver;
+  }
+
+  /** Whether there was no event so far. */
+  get isEmpty(): boolean {
+    return this.#eventCount === 0;
   }
 
   /** Reads all events that end in `bytes`; returns how many bytes are done with. */

@@ -216,6 +216,15 @@ describe('events that are not whole', () => {
   });
 });
 
+test('XML of something else is no log, an empty log is one', async () => {
+  for (const other of ['<?xml version="1.0"?>\n<project><Events2/></project>', '<!DOCTYPE html><html></html>']) {
+    await expect(read(other)).rejects.toMatchObject({ code: 'NOT_A_LOG' });
+  }
+  for (const empty of ['<?xml version="1.0"?>\n<Events/>', '<!-- x --><root>\n</root>', '<Events></Events>']) {
+    expect(await read(empty)).toEqual({ records: [], others: 0, rejects: [], notes: [] });
+  }
+});
+
 describe('looking at the start of a log', () => {
   test('takes little time where it is blank lines alone', () => {
     expect(looksLikeXml(Buffer.from(`x${'\n'.repeat(512 * 1024)}`))).toBe(false);
