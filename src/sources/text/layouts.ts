@@ -126,7 +126,9 @@ export const snare: TextLayout = {
     const text = lines.join('\n');
     const tab = /MSWinEventLog(\t|#011)/.exec(text)?.[1] ?? '\t';
     const fields = text.slice(text.indexOf('MSWinEventLog')).split(tab).slice(1);
-    const last = fields.length > SNARE_MESSAGE + 1 ? fields.length - 1 : fields.length;
+    const counter = fields.findLastIndex((field, index) => index > SNARE_MESSAGE && /^\d{1,20}$/.test(field));
+    // A relay may add fields of its own behind the counter.
+    const last = counter > 0 ? counter : fields.length > SNARE_MESSAGE + 1 ? fields.length - 1 : fields.length;
     return {
       eventId: eventIdOf(fields[SNARE_EVENT_ID]),
       provider: fields[SNARE_SOURCE],

@@ -385,6 +385,7 @@ describe('syslog lines', () => {
     ['with a header without priority and date', snare(1, flat('  '), PROVIDER, 'HOST7 ')],
     ['with a tab behind the host', snare(1, flat('  '), PROVIDER, 'HOST7\t')],
     ['with a tab behind priority and host', snare(1, flat('  '), PROVIDER, '<14>HOST7\t')],
+    ['with a field that a relay added', `${snare(1, flat('  '))}\tfromhost-ip=192.0.2.1`],
     ['with tabs a syslog server escaped', snare(1, flat('  ')).replaceAll('\t', '#011')],
   ])('of Snare are read %s', async (_name, line) => {
     const event = await readOne(line);
