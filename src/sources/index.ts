@@ -28,6 +28,8 @@ interface Source {
   /** What gives it away, for people. */
   readonly sign: string;
   looksLike(head: Buffer): boolean;
+  /** Whether a log that looks like it may turn out to be none, which `read` says at its end. */
+  readonly isKnownAtItsEnd?: boolean;
   read(reader: ByteReader, wanted: WantedRecords, receiver: RecordReceiver): Promise<void>;
 }
 
@@ -36,17 +38,20 @@ interface Source {
  * process writes the lines of its command line, and these must not look like another format.
  */
 const TEXT_SOURCES: readonly Source[] = [
-  { format: 'event XML', sign: 'Event elements', looksLike: looksLikeXml, read: readXml },
+  { format: 'event XML', sign: 'Event elements', looksLike: looksLikeXml, isKnownAtItsEnd: true, read: readXml },
   { format: 'JSON', sign: 'JSON objects', looksLike: looksLikeJson, read: readJson },
   {
     format: 'syslog',
     sign: 'headers of syslog, OSSEC or fluentd before each line',
     looksLike: looksLikeSyslog,
+    isKnownAtItsEnd: true,
     read: readSyslog,
   },
   { format: 'CSV', sign: 'a header or rows of known columns', looksLike: looksLikeCsv, read: readCsv },
   { format: 'text', sign: 'the headings a tool writes around each event', looksLike: looksLikeText, read: readText },
 ];
+
+const NOTHING_WANTED: WantedRecords = { eventIds: new Set() };
 
 /** Enough to recognise every format; also the most that is held of a log's start. */
 const HEAD_BYTES = 64 * 1024;
@@ -147,6 +152,9 @@ class NestedReading {
     const textHead = await text.peek(HEAD_BYTES);
     for (const source of TEXT_SOURCES) {
       if (!source.looksLike(textHead)) continue;
+      const isRefused = (isInPlace && source.read !== readJson) || (areRowsWanted && source.read !== readCsv);
+      // What is no log need not be written, and its refusal would be a failure.
+      if (isRefused && source.isKnownAtItsEnd === true) await source.read(text, NOTHING_WANTED, this.#deaf());
       if (isInPlace) {
         if (source.read !== readJson) throw notInPlace(source.format);
         if (encoding !== 'utf-8') throw notInPlace(`JSON in ${encoding}`);
@@ -159,6 +167,18 @@ class NestedReading {
       return this.#takenFor(place, source.format, source.sign);
     }
     throw new LogError('NOT_A_LOG', `no log format that is known here; it ${describeHead(head, textHead)}`);
+  }
+
+  /** Takes nothing of a log; blocks still end, so that reading can be stopped. */
+  #deaf(): RecordReceiver {
+    return {
+      onEvent: () => {},
+      onOther: () => {},
+      onReject: () => {},
+      onDuplicate: () => {},
+      onNote: () => {},
+      onBlockEnd: () => this.#receiver.onBlockEnd(),
+    };
   }
 
   #takenFor(member: string, format: string, sign: string): string {

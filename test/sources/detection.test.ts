@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { WantedRecords } from '../../src/event.js';
 import { DEFAULT_LIMITS, readLog } from '../../src/sources/index.js';
 import { readAll } from './reading.js';
 
@@ -178,4 +179,28 @@ describe('whoever writes a command line does not choose the format', () => {
       expect(isWhole).toBe(true);
     }
   });
+});
+
+describe('a log of which only its end says that it is none', () => {
+  const syslog = 'Mar  1 11:20:31 web sshd[1]: Accepted password for root\n';
+  const xml = '<?xml version="1.0"?>\n<project/>';
+
+  test.each([
+    ['in place', { isEveryByteWanted: true }],
+    ['in rows', { areRowsWanted: true }],
+  ])('is no failure where records are to be written %s', async (_way, how) => {
+    for (const log of [syslog, xml]) {
+      await expect(readAs(log, how)).rejects.toMatchObject({ code: 'NOT_A_LOG' });
+    }
+    for (const log of [`${syslog}Mar  1 11:20:31 web sysmon: ${xmlOf('a', 1)}\n`, xmlOf('a', 1)]) {
+      await expect(readAs(log, how)).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+    }
+  });
+
+  function readAs(log: string, how: Partial<WantedRecords>): Promise<unknown> {
+    return readAll((reader, wanted, receiver) => {
+      const options = { wanted: { ...wanted, ...how }, limits: DEFAULT_LIMITS, filePath: undefined };
+      return readLog(reader, options, receiver, () => {}).then(() => {});
+    }, log);
+  }
 });

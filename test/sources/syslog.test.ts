@@ -69,6 +69,11 @@ describe('lines behind the headers of syslog', () => {
       "OSSEC's alerts",
       `** Alert 1772364031.123: - sysmon,\n2026 Mar 01 11:20:31 (x) any->WinEvtLog\nRule: 1 (level 0) -> 'x'\nUser: SYSTEM\n${winEvtLog}\n`,
     ],
+    ['Wazuh, with JSON', `2026 Mar 01 11:20:31 (x) any->EventChannel ${json}`],
+    [
+      "Wazuh's alerts, with JSON",
+      `** Alert 1772364031.123: - sysmon,\n2026 Mar 01 11:20:31 (x) any->EventChannel\nRule: 1 (level 0) -> 'x'\n${json}\nwin.system.eventID: 1\n`,
+    ],
     ['syslog and Snare', `<14>Mar  1 11:20:31 host7 ${mswin}`],
     ['syslog and Snare, host and tab', `<14>host7\t${mswin}`],
     ['syslog and Snare, with escaped tabs', `<14>Mar  1 11:20:31 host7 ${mswin.replaceAll('\t', '#011')}`],
