@@ -44,9 +44,14 @@ export function contextPathOf(enrichedPath: string): string {
   return `${enrichedPath.slice(0, enrichedPath.length - ending.length)}${CONTEXT_ENDING}`;
 }
 
+/** Whether a file is what this program writes beside a log, by its name. */
+export function isOwnOutput(name: string): boolean {
+  return OWN_FILE.test(name);
+}
+
 /** Whether a file beside `names` is one of ours; an `.orig` is only beside the log it was kept for. */
 function isOwn(name: string, names: ReadonlySet<string>): boolean {
-  if (OWN_FILE.test(name)) return true;
+  if (isOwnOutput(name)) return true;
   return name.endsWith(ORIGINAL_ENDING) && names.has(name.slice(0, -ORIGINAL_ENDING.length));
 }
 

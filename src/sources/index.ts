@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { LogError } from '../errors.js';
 import type { RecordReceiver, WantedRecords } from '../event.js';
+import { isOwnOutput } from '../log-paths.js';
 import { escapeControls, shorten } from '../terminal.js';
 import { type ByteReader, fileByteReader, PeekableReader } from './byte-reader.js';
 import {
@@ -205,6 +206,11 @@ class NestedReading {
     const log = { budget: this.#budget, ...(depth === 0 && filePath !== undefined ? { path: filePath } : {}) };
     for await (const member of openMembers(container, reader, log, limits)) {
       const memberPlace = [place, member.name].filter((name) => name !== '').join('!');
+      if ('reader' in member && isOwnOutput(member.name)) {
+        strayMembers++;
+        this.#receiver.onNote(`${memberPlace}: skipped, it is one of this program's own files`);
+        continue;
+      }
       const failure =
         'failure' in member ? member.failure : await this.#readMember(member.reader, memberPlace, depth, formats);
       if (failure === undefined) continue;

@@ -11,6 +11,7 @@ import type { Summary } from '../../src/summary.js';
 import { type FakeClock, selfMovingClock } from '../fakes/clock.js';
 import { askingShell, KEY, knownFiles } from '../fakes/night.js';
 import type { FakeShell } from '../fakes/shell.js';
+import { zipArchive } from '../sources/containers/archives.js';
 
 const night: Night = buildNight();
 const nightHashes = new Set(night.files.map(({ sha1 }) => sha1));
@@ -328,6 +329,20 @@ describe('trouble', () => {
     expect(said).toContain(
       'beats.jsonl.gz: gzip data do not match their checksum; all was read nevertheless [CHECKSUM]',
     );
+  });
+
+  it('with an archive of logs and of what was written beside them: reads the logs only', async () => {
+    await start();
+    const content = Buffer.from(night.events.map(nxlogLine).join(''));
+    const files = [
+      { name: 'night.jsonl', content },
+      { name: 'night.jsonl.enriched.jsonl', content },
+    ];
+    writeFileSync(join(logs, 'kept.zip'), zipArchive(files));
+    const { status, summary, said } = await summaryOf([join(logs, 'kept.zip')]);
+    expect(status).toBe(0);
+    expect(summary.records.total).toBe(night.events.length);
+    expect(said).toContain("night.jsonl.enriched.jsonl: skipped, it is one of this program's own files");
   });
 
   it('with a place for rejects that cannot be written: does and tells all else', async () => {
