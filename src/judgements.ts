@@ -6,14 +6,18 @@ import type { KnownFiles } from './known-good/index.js';
 import { isFresh, type Lifetimes, type Lookup } from './lookup.js';
 import {
   judge,
+  type KnownMarks,
+  knownMarks,
   REASONS,
   type Reason,
   reasonNamed,
+  settledBy,
   type Thresholds,
   unansweredMember,
   type Verdict,
   type VerdictName,
   virustotalMember,
+  withMarks,
 } from './verdict.js';
 
 /**
@@ -77,9 +81,6 @@ class JudgementRows {
   readonly digests = new Map<number, FileHashes>();
   readonly marks = new Map<number, KnownMarks>();
 }
-
-/** What lists said of a file. */
-type KnownMarks = Pick<Verdict, 'knownGood' | 'knownBad'>;
 
 /** What is known of one file in this run: a view of its row, made when it is wanted. */
 export class Judgement {
@@ -411,24 +412,13 @@ export class Judgements {
   #say(judgement: Judgement, verdict: Verdict): void {
     const { knownGood, knownBad } = this.#basis;
     const digests = judgement.digests ?? {};
-    const bad = knownBad?.find(digests) ?? judgement.marks?.knownBad;
-    const listed = knownGood?.find(digests);
-    const isFinal = listed?.isFinal ?? false;
-    const good = listed ?? judgement.marks?.knownGood;
-    let said = verdict;
-    if (good !== undefined) {
-      said = { ...said, knownGood: good };
-      if (isFinal && judgement.state === 'due') {
-        judgement.state = 'known_good';
-        if (said.verdict === 'unchecked') said = { ...said, reason: 'known_good' };
-      }
-      judgement.isCatalogued = !isFinal;
-    }
-    if (bad !== undefined) {
-      if (judgement.state === 'due' || judgement.state === 'known_good') judgement.state = 'known_bad';
-      const { reason: _reason, ...rest } = said;
-      said = { ...rest, verdict: 'malicious', knownBad: bad };
-    }
-    judgement.say(said);
+    const marks = knownMarks({
+      knownGood: knownGood?.find(digests) ?? judgement.marks?.knownGood,
+      knownBad: knownBad?.find(digests) ?? judgement.marks?.knownBad,
+    });
+    const settled = settledBy(marks);
+    if (settled !== undefined && judgement.state === 'due') judgement.state = settled;
+    if (marks.knownGood !== undefined) judgement.isCatalogued = marks.knownGood.isFinal !== true;
+    judgement.say(withMarks(verdict, marks));
   }
 }

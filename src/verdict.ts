@@ -63,6 +63,38 @@ export interface KnownMark {
   readonly source: string;
   /** The list may be wrong: it is a Bloom filter. */
   readonly isProbable: boolean;
+  /** The list is the user's own word. Not set for a catalogue, nor where only the mark in a record is left of what a list said. */
+  readonly isFinal?: boolean;
+}
+
+/** What lists of known files say of a file. */
+export type KnownMarks = Pick<Verdict, 'knownGood' | 'knownBad'>;
+
+/** The marks of those lists that have the file. */
+export function knownMarks(lists: { readonly [list in keyof KnownMarks]-?: KnownMark | undefined }): KnownMarks {
+  const { knownGood, knownBad } = lists;
+  return { ...(knownGood === undefined ? {} : { knownGood }), ...(knownBad === undefined ? {} : { knownBad }) };
+}
+
+/** Which list makes a question about the file needless; undefined where none has it or only a catalogue, which is no reason not to ask. */
+export function settledBy({ knownGood, knownBad }: KnownMarks): 'known_good' | 'known_bad' | undefined {
+  if (knownBad !== undefined) return 'known_bad';
+  return knownGood?.isFinal ? 'known_good' : undefined;
+}
+
+/** A verdict with what the lists say of the file: known bad is malicious whatever VirusTotal says, known good overrules nothing. */
+export function withMarks(verdict: Verdict, marks: KnownMarks): Verdict {
+  const said = { ...verdict, ...marks };
+  switch (settledBy(marks)) {
+    case 'known_bad': {
+      const { reason: _reason, ...rest } = said;
+      return { ...rest, verdict: 'malicious' };
+    }
+    case 'known_good':
+      return said.verdict === 'unchecked' ? { ...said, reason: 'known_good' } : said;
+    case undefined:
+      return said;
+  }
 }
 
 /**

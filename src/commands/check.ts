@@ -1,12 +1,35 @@
 import { createReadStream, statSync } from 'node:fs';
+import type { openKnownLists } from '../assembly.js';
 import { openConfiguredCache } from '../cache/index.js';
-import { type Config, loadConfig, requireApiKey } from '../config.js';
+import { loadConfig, requireApiKey } from '../config.js';
 import { EnrichmentError, LogError, messageOf, UsageError, type VirusTotalError } from '../errors.js';
-import { algorithmOf, type FileHashes, isPlaceholder, type LookupKey, lookupKeyOf, parseHashes } from '../hash.js';
+import {
+  algorithmOf,
+  type FileHashes,
+  type HashAlgorithm,
+  isPlaceholder,
+  LOOKUP_ALGORITHMS,
+  type LookupKey,
+  lookupKeyOf,
+  parseHashes,
+} from '../hash.js';
 import { isFresh, type Lookup } from '../lookup.js';
 import type { QuotaSummary } from '../summary.js';
 import { escapeControls, type Palette, shorten } from '../terminal.js';
-import { countDetections, fileLink, judge, type Reason, type Verdict, virustotalMember } from '../verdict.js';
+import {
+  countDetections,
+  fileLink,
+  judge,
+  type KnownMark,
+  type KnownMarks,
+  knownMarks,
+  type Reason,
+  settledBy,
+  type Thresholds,
+  type Verdict,
+  virustotalMember,
+  withMarks,
+} from '../verdict.js';
 import {
   type CommonOptions,
   EXIT,
@@ -27,6 +50,8 @@ interface CheckOptions extends CommonOptions {
 interface Subject {
   readonly given: string;
   readonly key: LookupKey;
+  /** All digests that were given: a list of known files may have the file under another than the one that is asked with. */
+  readonly digests: FileHashes;
 }
 
 /** Longest list on standard input that is taken, in bytes; it is held whole. */
@@ -44,24 +69,40 @@ export async function runCheck(shell: Shell, what: readonly string[], options: C
     throw new UsageError('BAD_USAGE', '--offline asks nothing and --refresh asks again; give one of them');
   }
   for (const warning of config.warnings) warn(shell, options, warning);
-  const { subjects, problems } = await readSubjects(shell, what);
+  const hasLists = config.knownGoodPaths.length > 0 || config.knownBadPaths.length > 0;
+  const { subjects, problems } = await readSubjects(shell, what, hasLists ? LOOKUP_ALGORITHMS : ['sha1']);
   if (shell.signal.aborted) return EXIT.failed;
 
-  const cache = await openConfiguredCache(config, (report) => warn(shell, options, report));
+  const say = (text: string): void => warn(shell, options, text);
+  const cache = await openConfiguredCache(config, say);
+  let lists: Awaited<ReturnType<typeof openKnownLists>> | undefined;
   try {
+    // Loaded here: without lists a cached answer is found sooner.
+    if (hasLists) lists = await (await import('../assembly.js')).openKnownLists(config, say);
     const now = shell.clock.now();
-    const hashes = [...new Set(subjects.map(({ key }) => key.hash))];
+    const digestsOf = new Map<string, FileHashes>();
+    for (const { key, digests } of subjects) digestsOf.set(key.hash, { ...digests, ...digestsOf.get(key.hash) });
+    const hashes = [...digestsOf.keys()];
     const lookups = new Map(await cache.getMany(hashes));
-    const due = hashes.filter((hash) => {
-      if (isPlaceholder(hash)) return false;
+    const marksOf = (hash: string): KnownMarks => {
+      const digests = { ...lookups.get(hash)?.hashes, ...digestsOf.get(hash) };
+      return knownMarks({ knownGood: lists?.knownGood?.find(digests), knownBad: lists?.knownBad?.find(digests) });
+    };
+    const due: string[] = [];
+    const unanswered = new Map<string, Reason>();
+    for (const hash of hashes) {
+      if (isPlaceholder(hash)) continue;
       const lookup = lookups.get(hash);
-      return options.refresh || lookup === undefined || !isFresh(lookup, config.lifetimes, now);
-    });
-    const unanswered = new Map<string, Reason>(due.map((hash) => [hash, options.offline ? 'offline' : 'waiting']));
+      const isSettled = settledBy(marksOf(hash)) !== undefined;
+      const isCurrent = lookup !== undefined && isFresh(lookup, config.lifetimes, now);
+      if (isCurrent && (isSettled || !options.refresh)) continue;
+      if (!isSettled) due.push(hash);
+      // Of a known-bad file it is not told: nothing is missing then.
+      unanswered.set(hash, isSettled ? 'known_good' : options.offline ? 'offline' : 'waiting');
+    }
     let failure: VirusTotalError | undefined;
     let hasFailed = problems > 0;
     if (due.length > 0 && !options.offline) {
-      const say = (text: string): void => warn(shell, options, text);
       const [{ FailedQuestions, LostMemory }, { openDispensableSightings, openQuestioner, openVerdictWatch }] =
         await Promise.all([import('./run-output.js'), import('../assembly.js')]);
       const { onLost } = new LostMemory(({ message }) => {
@@ -108,7 +149,12 @@ export async function runCheck(shell: Shell, what: readonly string[], options: C
 
     const verdicts = subjects.map((subject) => ({
       subject,
-      verdict: verdictOn(subject.key.hash, lookups, unanswered, config),
+      verdict: verdictOn(subject.key.hash, {
+        lookup: lookups.get(subject.key.hash),
+        reason: unanswered.get(subject.key.hash),
+        marks: marksOf(subject.key.hash),
+        thresholds: config.thresholds,
+      }),
     }));
     if (options.json) {
       const answers = verdicts.map(({ subject, verdict }) => answerJson(subject, verdict));
@@ -123,42 +169,53 @@ export async function runCheck(shell: Shell, what: readonly string[], options: C
     let waiting = 0;
     for (const { verdict } of verdicts) {
       tally[verdict.verdict]++;
-      if (verdict.stale || (verdict.verdict === 'unchecked' && verdict.reason !== 'placeholder')) waiting++;
+      if (isWaiting(verdict)) waiting++;
     }
     return isConditionMet(conditions, tally, waiting) ? EXIT.conditionHolds : EXIT.done;
   } finally {
+    lists?.close();
     await cache.close();
   }
 }
 
 function verdictOn(
   hash: string,
-  lookups: ReadonlyMap<string, Lookup>,
-  unanswered: ReadonlyMap<string, Reason>,
-  config: Config,
+  known: {
+    readonly lookup: Lookup | undefined;
+    /** Why there is no fresh answer. */
+    readonly reason: Reason | undefined;
+    readonly marks: KnownMarks;
+    readonly thresholds: Thresholds;
+  },
 ): Verdict {
   if (isPlaceholder(hash)) return { verdict: 'unchecked', reason: 'placeholder' };
-  const lookup = lookups.get(hash);
-  const reason = unanswered.get(hash);
-  if (lookup === undefined) return { verdict: 'unchecked', reason: reason ?? 'error' };
-  const verdict = judge(lookup, config.thresholds);
+  const { lookup, reason, marks, thresholds } = known;
+  if (lookup === undefined) return withMarks({ verdict: 'unchecked', reason: reason ?? 'error' }, marks);
+  const verdict = withMarks(judge(lookup, thresholds), marks);
   return reason === undefined ? verdict : { ...verdict, stale: true };
+}
+
+/** Whether a fresh answer may still come. */
+function isWaiting(verdict: Verdict): boolean {
+  if (settledBy(verdict) !== undefined || verdict.reason === 'placeholder') return false;
+  return verdict.stale === true || verdict.verdict === 'unchecked';
 }
 
 /**
  * Reads what to check. What cannot be checked is told, located and counted in `problems`, and leaves the rest as it is; it is thrown
- * only where there is no rest.
+ * only where there is no rest. Local files are hashed by `algorithms`.
  */
 async function readSubjects(
   shell: Shell,
   what: readonly string[],
+  algorithms: readonly HashAlgorithm[],
 ): Promise<{ readonly subjects: readonly Subject[]; readonly problems: number }> {
   const subjects: Subject[] = [];
   const firstProblems: EnrichmentError[] = [];
   let problems = 0;
   const read = async (given: string, line?: number): Promise<void> => {
     try {
-      subjects.push(await readSubject(given, line));
+      subjects.push(await readSubject(given, line, algorithms));
     } catch (error) {
       if (!(error instanceof EnrichmentError)) throw error;
       problems++;
@@ -187,18 +244,22 @@ async function readSubjects(
 }
 
 /** Reads one hash, `Hashes` field or, where it stands in no `line` of a list, the name of a local file, which is hashed here. */
-async function readSubject(given: string, line: number | undefined): Promise<Subject> {
+async function readSubject(
+  given: string,
+  line: number | undefined,
+  algorithms: readonly HashAlgorithm[],
+): Promise<Subject> {
   const algorithm = algorithmOf(given);
-  if (algorithm !== undefined) return { given, key: { algorithm, hash: given.trim().toLowerCase() } };
-  const key = lookupKeyOf(parseHashes(given));
-  if (key !== undefined) return { given, key };
+  const digests = algorithm === undefined ? parseHashes(given) : { [algorithm]: given.trim().toLowerCase() };
+  const key = lookupKeyOf(digests);
+  if (key !== undefined) return { given, key, digests };
   const what = `"${shorten(given, 200)}" is no hash, no SHA1=…,MD5=… field`;
   if (line !== undefined) throw new UsageError('BAD_USAGE', `standard input, line ${line}: ${what}`);
   if (!isFile(given)) throw new UsageError('BAD_USAGE', `${what} and no file`);
-  const hashes = await hashFile(given);
+  const hashes = await hashFile(given, algorithms);
   const fileKey = lookupKeyOf(hashes);
   if (fileKey === undefined) throw new LogError('UNREADABLE', `${given}: could not be hashed`);
-  return { given, key: fileKey };
+  return { given, key: fileKey, digests: hashes };
 }
 
 function isFile(path: string): boolean {
@@ -210,16 +271,18 @@ function isFile(path: string): boolean {
   }
 }
 
-async function hashFile(path: string): Promise<FileHashes> {
+async function hashFile(path: string, algorithms: readonly HashAlgorithm[]): Promise<FileHashes> {
   // Loaded here: a hash from the command line is looked up without it.
   const { createHash } = await import('node:crypto');
-  const sha1 = createHash('sha1');
+  const sums = algorithms.map((algorithm) => [algorithm, createHash(algorithm)] as const);
   try {
-    for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) sha1.update(chunk);
+    for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) {
+      for (const [, sum] of sums) sum.update(chunk);
+    }
   } catch (error) {
     throw new LogError('UNREADABLE', `${path}: cannot be read (${messageOf(error)})`, { cause: error });
   }
-  return { sha1: sha1.digest('hex') };
+  return Object.fromEntries(sums.map(([algorithm, sum]) => [algorithm, sum.digest('hex')]));
 }
 
 /** The lines of standard input, trimmed. */
@@ -275,6 +338,8 @@ function card(subject: Subject, verdict: Verdict, colours: Palette): string {
     const analysed = report.lastAnalysis === undefined ? '' : `, analysed ${day(report.lastAnalysis)}`;
     lines.push(['engines', `${detections} of ${engines} engines on VirusTotal${analysed}`]);
   }
+  if (verdict.knownBad !== undefined) lines.push(['known bad', describeMark(verdict.knownBad)]);
+  if (verdict.knownGood !== undefined) lines.push(['known good', describeMark(verdict.knownGood)]);
   if (report?.label !== undefined) lines.push(['label', report.label]);
   if (report !== undefined && report.detectedBy.length > 0) {
     const shown = report.detectedBy
@@ -310,6 +375,10 @@ function card(subject: Subject, verdict: Verdict, colours: Palette): string {
     return `  ${colours.dim(name.padEnd(11))}${safe}\n`;
   });
   return `${given}${subject.key.algorithm.toUpperCase()} ${subject.key.hash}\n${body.join('')}`;
+}
+
+function describeMark({ source, isProbable }: KnownMark): string {
+  return `${isProbable ? 'probably ' : ''}on the list ${source}`;
 }
 
 function day(date: Date): string {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -30,25 +31,40 @@ async function start(fault: (hash: string) => Fault | undefined = () => undefine
   });
 }
 
-async function check(what: readonly string[], options: Parameters<typeof runCheck>[2] = {}, stdin?: string) {
+async function check(
+  what: readonly string[],
+  options: Parameters<typeof runCheck>[2] = {},
+  stdin?: string,
+  settings: Readonly<Record<string, string>> = {},
+) {
   const env = {
     VT_API_KEY: 'key',
     VT_BASE_URL: standIn.baseUrl,
     CACHE_URL: join(root, 'cache'),
     VT_REQUESTS_PER_MINUTE: '1000',
     VT_CONCURRENCY: '1',
+    ...settings,
   };
   const shell = fakeShell(env, { clock, ...(stdin === undefined ? {} : { stdin }) });
   const status = await runCheck(shell, what, { json: true, ...options });
+  const printed = shell.printed();
   const answers: {
     readonly given: string;
-    readonly virustotal: { readonly verdict: string; readonly reason?: string };
-  }[] = shell
-    .printed()
-    .trimEnd()
-    .split('\n')
-    .map((line) => JSON.parse(line));
-  return { status, said: shell.said(), verdicts: answers.map(({ given, virustotal }) => [given, virustotal.verdict]) };
+    readonly virustotal: { readonly verdict: string; readonly [member: string]: unknown };
+  }[] =
+    options.json === false
+      ? []
+      : printed
+          .trimEnd()
+          .split('\n')
+          .map((line) => JSON.parse(line));
+  return {
+    status,
+    printed,
+    said: shell.said(),
+    verdicts: answers.map(({ given, virustotal }) => [given, virustotal.verdict]),
+    members: answers.map(({ virustotal }) => virustotal),
+  };
 }
 
 describe('a VirusTotal that gave no answer', () => {
@@ -112,6 +128,96 @@ describe('a list with lines that cannot be checked', () => {
     await start();
     await expect(check(['-'], {}, 'a\nb\n')).rejects.toMatchObject({ code: 'BAD_USAGE' });
     await expect(check(['-'], {}, '\n')).rejects.toThrow('standard input holds nothing to check');
+    expect(standIn.requests).toEqual([]);
+  });
+});
+
+describe('a list of known files', () => {
+  const MD5 = 'd'.repeat(32);
+
+  function list(name: string, lines: string): string {
+    writeFileSync(join(root, name), lines);
+    return join(root, name);
+  }
+
+  it('of known-bad files was ignored, so that a file was bad in its record only', async () => {
+    await start();
+    const KNOWN_BAD = list('bad.txt', `${GOOD}\n${MD5}\n`);
+    const { status, members } = await check(
+      [GOOD, `SHA1=${THIRD},MD5=${MD5}`],
+      { failOn: 'malicious', refresh: true },
+      undefined,
+      { KNOWN_BAD },
+    );
+    expect(members).toEqual([
+      { verdict: 'malicious', lookup_key: 'sha1', sha1: GOOD, known_bad: { source: 'bad.txt' } },
+      { verdict: 'malicious', lookup_key: 'sha1', sha1: THIRD, known_bad: { source: 'bad.txt' } },
+    ]);
+    expect(status).toBe(1);
+    expect(standIn.requests).toEqual([]);
+  });
+
+  it('of the user’s own word was ignored, and a question spent', async () => {
+    await start();
+    const KNOWN_GOOD = list('good.txt', `${BAD}\n`);
+    const { status, members } = await check([BAD], { failOn: 'incomplete' }, undefined, { KNOWN_GOOD });
+    expect(members).toEqual([
+      { verdict: 'unchecked', reason: 'known_good', lookup_key: 'sha1', sha1: BAD, known_good: { source: 'good.txt' } },
+    ]);
+    expect(status).toBe(0);
+    expect(standIn.requests).toEqual([]);
+  });
+
+  it('does not overrule what VirusTotal said before, and leaves an old answer as it is', async () => {
+    await start();
+    await check([BAD]);
+    const settings = { KNOWN_GOOD: list('good.txt', `${BAD}\n`), TTL_FOUND: '1s', TTL_FOUND_RECENT: '1s' };
+    expect((await check([BAD], {}, undefined, { KNOWN_GOOD: settings.KNOWN_GOOD })).members).toMatchObject([
+      { verdict: 'malicious', known_good: { source: 'good.txt' } },
+    ]);
+    clock.advance(2000);
+    const { status, members } = await check([BAD], { failOn: 'incomplete' }, undefined, settings);
+    expect(members).toMatchObject([{ verdict: 'malicious', stale: true, known_good: { source: 'good.txt' } }]);
+    expect(status).toBe(0);
+    expect(standIn.requests).toHaveLength(1);
+  });
+
+  it('that is a catalogue is a mark, and no reason not to ask', async () => {
+    await start();
+    const header = '"SHA-1","MD5","CRC32","FileName","FileSize","ProductCode","OpSystemCode","SpecialCode"\n';
+    const KNOWN_GOOD = list('NSRLFile.txt', `${header}"${BAD}","${MD5}","00000000","a.exe",1,1,"1",""\n`);
+    const { members } = await check([BAD], {}, undefined, { KNOWN_GOOD });
+    expect(members).toMatchObject([{ verdict: 'malicious', detections: 50, known_good: { source: 'nsrl' } }]);
+    expect(standIn.requests).toHaveLength(1);
+  });
+
+  it('knows a local file and an answer by whichever digest it has', async () => {
+    await start();
+    writeFileSync(join(root, 'file'), 'content');
+    const sha256 = createHash('sha256').update('content').digest('hex');
+    const { members } = await check([join(root, 'file')], {}, undefined, { KNOWN_BAD: list('bad.txt', sha256) });
+    expect(members).toMatchObject([{ verdict: 'malicious', known_bad: { source: 'bad.txt' } }]);
+    expect(standIn.requests).toEqual([]);
+    const [answered] = (await check([GOOD])).members;
+    const settings = { KNOWN_BAD: list('bad.txt', `${answered?.['sha256']}`) };
+    expect((await check([GOOD], { offline: true }, undefined, settings)).verdicts).toEqual([[GOOD, 'malicious']]);
+  });
+
+  it('is named to people', async () => {
+    await start();
+    const settings = { KNOWN_BAD: list('bad.txt', BAD), KNOWN_GOOD: list('good.txt', GOOD) };
+    const { printed } = await check([BAD, GOOD], { json: false }, undefined, settings);
+    expect(printed).toContain('  known bad  on the list bad.txt\n');
+    expect(printed).toContain('  known good on the list good.txt\n');
+    expect(printed).toContain('  why        it is on a list of known files\n');
+  });
+
+  it.each(['KNOWN_BAD', 'KNOWN_GOOD'])('that is missing passed silently: %s', async (setting) => {
+    await start();
+    await expect(check([BAD], {}, undefined, { [setting]: join(root, 'nowhere.txt') })).rejects.toMatchObject({
+      code: 'BAD_SETTING',
+      message: expect.stringContaining('nowhere.txt'),
+    });
     expect(standIn.requests).toEqual([]);
   });
 });
