@@ -134,7 +134,8 @@ export function fileLink(sha256: string): string {
 export function virustotalMember(key: LookupKey | undefined, verdict: Verdict): string {
   const { lookup } = verdict;
   const report = lookup?.report;
-  const named: FileHashes = verdict.lookup?.status === 'found' ? verdict.lookup.hashes : {};
+  // Of a file it does not know VirusTotal has named nothing.
+  const named: FileHashes = lookup === undefined || lookup.status === 'not_found' ? {} : lookup.hashes;
   const sha256 = key?.algorithm === 'sha256' ? key.hash : named.sha256;
   const md5 = key?.algorithm === 'md5' ? key.hash : named.md5;
   const hasCounts = verdict.verdict !== 'unknown' && verdict.verdict !== 'unchecked' && report?.counts !== undefined;

@@ -74,6 +74,23 @@ describe('the virustotal member', () => {
     expect(member).not.toHaveProperty('sha1');
   });
 
+  it('names the digests and the page of a file that VirusTotal has not analysed yet', () => {
+    const { report: _report, ...found } = foundLookup(SHA1, 0, 0, ASKED_AT);
+    const report = { detectedBy: [], categories: [], goodware: [], tags: [], names: [] };
+    const verdict = judge({ ...found, status: 'pending', report }, UNTRUSTING);
+    expect(virustotalMember(key, verdict)).toBe(
+      `{"verdict":"unknown","reason":"pending","lookup_key":"sha1","sha1":"${SHA1}","sha256":"${SHA256}",` +
+        `"md5":"${SHA1.slice(0, 32)}","link":"https://www.virustotal.com/gui/file/${SHA256}","checked_at":"2026-03-04T02:14:00.000Z"}`,
+    );
+  });
+
+  it('names nothing but the record’s own digest of a file that VirusTotal does not know', () => {
+    const { report: _report, ...found } = foundLookup(SHA1, 0, 0, ASKED_AT);
+    expect(virustotalMember(key, judge({ ...found, status: 'not_found' }, UNTRUSTING))).toBe(
+      `{"verdict":"unknown","lookup_key":"sha1","sha1":"${SHA1}","checked_at":"2026-03-04T02:14:00.000Z"}`,
+    );
+  });
+
   it('marks an answer past its lifetime', () => {
     const verdict = { ...judge(foundLookup(SHA1, 0, 70, ASKED_AT), UNTRUSTING), stale: true };
     expect(JSON.parse(virustotalMember(key, verdict))).toMatchObject({ verdict: 'undetected', stale: true });

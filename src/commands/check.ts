@@ -360,7 +360,7 @@ function card(subject: Subject, verdict: Verdict, colours: Palette): string {
   if (report?.firstSubmission !== undefined) lines.push(['first seen', day(report.firstSubmission)]);
   if (lookup !== undefined)
     lines.push(['asked', lookup.askedAt.toISOString().slice(0, 16).replace('T', ' ').concat(' UTC')]);
-  if (lookup?.status === 'found') {
+  if (lookup !== undefined && lookup.status !== 'not_found') {
     for (const algorithm of ['sha1', 'sha256', 'md5'] as const) {
       const hash = lookup.hashes[algorithm];
       if (hash !== undefined && hash !== subject.key.hash) lines.push([algorithm, hash]);

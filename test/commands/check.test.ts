@@ -103,6 +103,18 @@ describe('a VirusTotal that gave no answer', () => {
   });
 });
 
+describe('a file that VirusTotal has not analysed yet', () => {
+  it('has its other digests and its page all the same', async () => {
+    await start();
+    const body = fileReport({ hashes: { sha1: THIRD }, engines: 0 });
+    standIn.learn([body]);
+    const { sha256, md5 } = body.data.attributes;
+    expect((await check([THIRD])).members).toMatchObject([{ verdict: 'unknown', reason: 'pending', sha256, md5 }]);
+    const { printed } = await check([THIRD], { json: false });
+    expect(printed).toContain(`  link       https://www.virustotal.com/gui/file/${sha256}\n`);
+  });
+});
+
 describe('a list with lines that cannot be checked', () => {
   it('locates each, answers on the rest, and ends in status 3', async () => {
     await start();
