@@ -5,7 +5,7 @@ import { type AnswerCache, cacheFolderName, dataFolder } from './cache/index.js'
 import type { ChangeLog } from './changes.js';
 import type { Clock } from './clock.js';
 import { type Config, type LimitWindow, type RequestLimits, requireApiKey } from './config.js';
-import { type EnrichmentError, messageOf, StorageError, systemCodeOf } from './errors.js';
+import { type EnrichmentError, messageOf, StorageError, systemCodeOf, type VirusTotalError } from './errors.js';
 import type { KnownFiles } from './known-good/index.js';
 import { isFresh } from './lookup.js';
 import { packageVersion } from './package-root.js';
@@ -199,7 +199,7 @@ export interface OpenQuestioner extends EnrichQuestioner {
   readonly explain: NonNullable<EnrichQuestioner['explain']>;
   /** The limits that hold for the key: the settings', with VirusTotal's own where they say `auto`. */
   readonly limits: RequestLimits;
-  /** VirusTotal's own count for the key, or undefined where it cannot be had; costs no quota. */
+  /** VirusTotal's own count for the key, or undefined where it cannot be had; costs no quota. That the key is refused is told by `failure`. */
   remoteUsage(): Promise<{ readonly day: QuotaWindow; readonly month: QuotaWindow } | undefined>;
   close(): Promise<void>;
 }
@@ -234,11 +234,17 @@ export async function openQuestioner(config: Config, options: AskingOptions): Pr
     openedClient ??= loadClient();
     return openedClient;
   };
-  const theirs = config.autoLimits.size === 0 ? undefined : await (await client()).overallQuotas();
-  if (theirs === undefined && config.autoLimits.size > 0) {
-    options.say(
-      'VirusTotal does not tell the limits of this key; those of a public key are used where they are set to auto',
-    );
+  let theirs: OverallQuotas | undefined;
+  if (config.autoLimits.size > 0) {
+    const told = await (await client()).overallQuotas();
+    if (told.kind === 'quotas') theirs = told.quotas;
+    else {
+      const why =
+        told.kind === 'refused'
+          ? `VirusTotal refuses this key (HTTP ${told.status}), so its limits are not known`
+          : 'VirusTotal does not tell the limits of this key';
+      options.say(`${why}; those of a public key are used where they are set to auto`);
+    }
   }
   const limits = withTheirLimits(config.limits, config.autoLimits, theirs);
   const desk = await openDesk({
@@ -267,6 +273,7 @@ export async function openQuestioner(config: Config, options: AskingOptions): Pr
   let occasionOf: Parameters<OpenQuestioner['explain']>[0] = () => undefined;
   const startedAt = clock.now();
   let questioner: Questioner | undefined;
+  let refusal: VirusTotalError | undefined;
   let openedQuestioner: Promise<Questioner> | undefined;
   const loadQuestioner = async (): Promise<Questioner> => {
     const [virusTotal, { createQuestioner }] = await Promise.all([client(), import('./virustotal/schedule.js')]);
@@ -307,13 +314,16 @@ export async function openQuestioner(config: Config, options: AskingOptions): Pr
       occasionOf = given;
     },
     get failure() {
-      return questioner?.failure;
+      return questioner?.failure ?? refusal;
     },
     limits,
     usage: async () => quotaSummary(await desk.usage()),
     remoteUsage: async () => {
-      const quotas = await (await client()).overallQuotas();
-      if (quotas?.daily === undefined || quotas.monthly === undefined) return undefined;
+      const told = await (await client()).overallQuotas();
+      if (told.kind === 'refused') refusal = (await import('./virustotal/response.js')).keyRefused(told);
+      if (told.kind !== 'quotas') return undefined;
+      const { quotas } = told;
+      if (quotas.daily === undefined || quotas.monthly === undefined) return undefined;
       const window = ({ used, allowed }: { readonly used: number; readonly allowed: number }): QuotaWindow => ({
         used,
         limit: allowed,

@@ -1,6 +1,7 @@
 import { openDispensableSightings, openQuestioner } from '../assembly.js';
 import { openConfiguredCache } from '../cache/index.js';
 import { loadConfig, requireApiKey } from '../config.js';
+import type { RunFailure } from '../summary.js';
 import { escapeControls } from '../terminal.js';
 import { forecastDays } from './plan.js';
 import { describeQuota, LostMemory } from './run-output.js';
@@ -13,7 +14,10 @@ export async function runQuota(shell: Shell, options: CommonOptions): Promise<Ex
   const say = (text: string): void => {
     if (!options.quiet) shell.stderr.write(`sysmon-vt: ${escapeControls(text)}\n`);
   };
-  const lost = new LostMemory(({ message }) => shell.stderr.write(`sysmon-vt: ${escapeControls(message)}\n`));
+  const complain = ({ message }: { readonly message: string }): void => {
+    shell.stderr.write(`sysmon-vt: ${escapeControls(message)}\n`);
+  };
+  const lost = new LostMemory(complain);
   const cache = await openConfiguredCache(config, say);
   const questioner = await openQuestioner(config, {
     cache,
@@ -25,21 +29,29 @@ export async function runQuota(shell: Shell, options: CommonOptions): Promise<Ex
   try {
     const usage = await questioner.usage();
     const theirs = await questioner.remoteUsage();
+    const { failure } = questioner;
+    if (failure !== undefined) complain(failure);
     const sightings = await openDispensableSightings(config, say, lost.onLost);
     const waiting = (await sightings.waiting()).size;
     const now = shell.clock.now();
     const days = forecastDays(waiting, usage, questioner.limits, now);
     const doneOn = days === undefined ? undefined : new Date(now.getTime() + days * DAY_MS).toISOString().slice(0, 10);
     const queue = sightings.isLost ? null : { waiting, days: days ?? null, done_on: doneOn ?? null };
-    const status = sightings.isLost ? EXIT.failed : statusOf(options.failOn, waiting);
+    const failures: readonly RunFailure[] = [
+      ...lost.failures,
+      ...(failure === undefined ? [] : [{ code: failure.code, message: failure.message }]),
+    ];
+    const status = failures.length > 0 ? EXIT.failed : statusOf(options.failOn, waiting);
     if (options.json) {
-      await print(shell.stdout, `${JSON.stringify({ ...usage, virustotal: theirs ?? null, queue })}\n`);
+      await print(shell.stdout, `${JSON.stringify({ ...usage, virustotal: theirs ?? null, queue, failures })}\n`);
       return status;
     }
     const count = (used: number, allowed: number): string => `${used} of ${allowed}`;
     const remote =
       theirs === undefined
-        ? 'cannot be reached, or does not say'
+        ? failure === undefined
+          ? 'cannot be reached, or does not say'
+          : 'refuses the key'
         : `${count(theirs.day.used, theirs.day.limit ?? 0)} today, ${count(theirs.month.used, theirs.month.limit ?? 0)} this month`;
     await print(
       shell.stdout,

@@ -6,7 +6,7 @@ import type { AxiosInstance } from 'axios';
 import type { Clock } from '../clock.js';
 import { systemCodeOf } from '../errors.js';
 import type { HttpProxy } from './proxy.js';
-import type { Attempt, HttpResponse, OverallQuotas } from './response.js';
+import type { Attempt, HttpResponse, QuotaAttempt } from './response.js';
 
 /** How VirusTotal is reached. */
 export interface ClientOptions {
@@ -25,8 +25,8 @@ export interface ClientOptions {
 export interface VirusTotalClient {
   /** Asks about one file by a lower-case digest. Whatever happens on the way is told by the attempt; never rejects. */
   ask(hash: string): Promise<Attempt>;
-  /** VirusTotal's own count of what the key has used, or undefined if it cannot be had. Costs no quota; never rejects. */
-  overallQuotas(): Promise<OverallQuotas | undefined>;
+  /** Asks for VirusTotal's own count of what the key has used. Costs no quota; never rejects. */
+  overallQuotas(): Promise<QuotaAttempt>;
   /** Closes idle connections. */
   close(): void;
 }
@@ -102,9 +102,10 @@ class AxiosClient implements VirusTotalClient {
     return this.#response.readAttempt(this.#redact(response), { hash, askedAt });
   }
 
-  async overallQuotas(): Promise<OverallQuotas | undefined> {
+  async overallQuotas(): Promise<QuotaAttempt> {
     const response = await this.#get(`/users/${encodeURIComponent(this.#key)}/overall_quotas`);
-    return 'failure' in response ? undefined : this.#response.readOverallQuotas(response);
+    if ('failure' in response) return { kind: 'untold' };
+    return this.#response.readQuotaAttempt(this.#redact(response));
   }
 
   close(): void {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { VirusTotalError } from '../errors.js';
 import { algorithmOf, type FileHashes, LOOKUP_ALGORITHMS, parseDigest } from '../hash.js';
 import type { Detection, EngineCounts, FileReport, Lookup } from '../lookup.js';
 
@@ -9,12 +10,26 @@ export type Attempt =
   | { readonly kind: 'throttled'; readonly retryAfterMs?: number }
   /** Known to pass: worth another attempt. */
   | { readonly kind: 'transient'; readonly why: string; readonly retryAfterMs?: number }
-  /** 401 or 403: no further request with this key can succeed. `code` is absent where the refusal is not VirusTotal's own. */
-  | { readonly kind: 'refused'; readonly status: number; readonly code?: string; readonly message: string }
+  | Refusal
   /** VirusTotal does not take the question as it was put. */
   | { readonly kind: 'bad_request'; readonly status: number; readonly code?: string; readonly message: string }
   /** An answer that is not about this file or not VirusTotal's: never kept, never asked again in this run. */
   | { readonly kind: 'bad_answer'; readonly why: string };
+
+/** 401 or 403: no further request with this key can succeed. `code` is absent where the refusal is not VirusTotal's own. */
+export interface Refusal {
+  readonly kind: 'refused';
+  readonly status: number;
+  readonly code?: string;
+  readonly message: string;
+}
+
+/** What asking for VirusTotal's own count came to. */
+export type QuotaAttempt =
+  | { readonly kind: 'quotas'; readonly quotas: OverallQuotas }
+  | Refusal
+  /** It cannot be reached, or does not tell. */
+  | { readonly kind: 'untold' };
 
 /** An HTTP response as far as it was read. */
 export interface HttpResponse {
@@ -174,23 +189,39 @@ export function readAttempt(response: HttpResponse, question: Question): Attempt
   }
   if (status < 300) return { kind: 'transient', why: `HTTP ${status} instead of an answer` };
   if (status === 407) return { kind: 'bad_answer', why: 'the proxy wants a user name and password (407)' };
+  if (isRefusal(status)) return readRefusal(response);
   const refusal = readError(response);
-  if (status === 401 || status === 403) {
-    return {
-      kind: 'refused',
-      status,
-      ...(refusal ?? {
-        message: 'the refusal is not in the form of VirusTotal: a proxy or firewall may stand in the way',
-      }),
-    };
-  }
   if (refusal?.code === 'NotAvailableYet') return { kind: 'transient', why: 'not available yet', ...wait };
   return { kind: 'bad_request', status, ...(refusal ?? { message: 'no reason given' }) };
 }
 
-/** VirusTotal's count of what the key has used, or undefined if the response does not tell. */
-export function readOverallQuotas(response: HttpResponse): OverallQuotas | undefined {
-  if (response.status !== 200) return undefined;
+/** What a response to `GET /users/{key}/overall_quotas` says. */
+export function readQuotaAttempt(response: HttpResponse): QuotaAttempt {
+  if (isRefusal(response.status)) return readRefusal(response);
+  const quotas = response.status === 200 ? readOverallQuotas(response) : undefined;
+  return quotas === undefined ? { kind: 'untold' } : { kind: 'quotas', quotas };
+}
+
+/** The failure that a refusal of the key is, for people. */
+export function keyRefused({ status, code, message }: Refusal): VirusTotalError {
+  const hint = status === 401 ? 'check VT_API_KEY' : 'the key may lack the right, or be banned';
+  const cause = code === undefined ? message : `${code}: ${message}; ${hint}`;
+  return new VirusTotalError('KEY_REFUSED', `VirusTotal: HTTP ${status}, ${cause}`);
+}
+
+function isRefusal(status: number): boolean {
+  return status === 401 || status === 403;
+}
+
+function readRefusal(response: HttpResponse): Refusal {
+  const said = readError(response) ?? {
+    message: 'the refusal is not in the form of VirusTotal: a proxy or firewall may stand in the way',
+  };
+  return { kind: 'refused', status: response.status, ...said };
+}
+
+/** VirusTotal's count of what the key has used, or undefined if the answer does not tell. */
+function readOverallQuotas(response: HttpResponse): OverallQuotas | undefined {
   const quotas = quotasSchema.safeParse(readJson(response));
   if (!quotas.success) return undefined;
   const { api_requests_hourly, api_requests_daily, api_requests_monthly } = quotas.data.data;

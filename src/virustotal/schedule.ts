@@ -6,7 +6,7 @@ import type { Lookup } from '../lookup.js';
 import type { VirusTotalClient } from './client.js';
 import type { Desk } from './desk.js';
 import { nextOpening, type SpentWindow } from './ledger.js';
-import type { Attempt, OverallQuotas } from './response.js';
+import { type Attempt, keyRefused, type OverallQuotas } from './response.js';
 
 /** What a questioner works with. */
 export interface QuestionerOptions {
@@ -191,10 +191,7 @@ export async function createQuestioner(options: QuestionerOptions): Promise<Ques
   /** What one attempt says about all others. */
   async function noteAttempt(attempt: Attempt, sentAtMs: number): Promise<void> {
     if (attempt.kind === 'refused') {
-      const { status, code, message } = attempt;
-      const hint = status === 401 ? 'check VT_API_KEY' : 'the key may lack the right, or be banned';
-      const cause = code === undefined ? message : `${code}: ${message}; ${hint}`;
-      fail(new VirusTotalError('KEY_REFUSED', `VirusTotal: HTTP ${status}, ${cause}`));
+      fail(keyRefused(attempt));
     }
     if (attempt.kind !== 'throttled') {
       // An answer to a request from before the pause says nothing of what is allowed after it.
@@ -212,7 +209,8 @@ export async function createQuestioner(options: QuestionerOptions): Promise<Ques
     throttlesInARow++;
     pausedUntilMs = now.getTime() + pauseMs;
     if (throttlesInARow < MAX_THROTTLES) return;
-    const window = spentWindow(await client.overallQuotas());
+    const theirs = await client.overallQuotas();
+    const window = theirs.kind === 'quotas' ? spentWindow(theirs.quotas) : 'unknown';
     await noteSpent(window, nextOpening(window, clock.now()));
   }
 
@@ -394,8 +392,7 @@ function failed(detail: string): Stop {
 }
 
 /** What is behind a 429 that does not pass. With room in every count it is a limit by address, which is counted by the hour. */
-function spentWindow(quotas: OverallQuotas | undefined): SpentWindow {
-  if (quotas === undefined) return 'unknown';
+function spentWindow(quotas: OverallQuotas): SpentWindow {
   const isSpent = (quota: { readonly used: number; readonly allowed: number } | undefined): boolean =>
     quota !== undefined && quota.used >= quota.allowed;
   if (isSpent(quotas.monthly)) return 'month';

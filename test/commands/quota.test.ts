@@ -26,13 +26,13 @@ afterEach(async () => {
   rmSync(root, { recursive: true });
 });
 
-async function quota(env: Readonly<Record<string, string>>, options: StandInOptions = {}) {
+async function quota(env: Readonly<Record<string, string>>, options: StandInOptions = {}, status = 0) {
   standIn = await startStandIn({ key: KEY, clock, ...options });
   const all = { VT_API_KEY: KEY, VT_BASE_URL: standIn.baseUrl, CACHE_URL: root, ...env };
   const printed = fakeShell(all, { clock });
-  expect(await runQuota(printed, { json: true })).toBe(0);
+  expect(await runQuota(printed, { json: true })).toBe(status);
   const told = fakeShell(all, { clock });
-  expect(await runQuota(told, {})).toBe(0);
+  expect(await runQuota(told, {})).toBe(status);
   return { ...JSON.parse(printed.printed()), text: told.printed(), said: told.said() };
 }
 
@@ -63,9 +63,32 @@ describe('limits set to auto', () => {
   });
 
   it('are a public key’s where VirusTotal does not tell, and that is said', async () => {
-    const { day, said } = await quota({ ...AUTO, VT_API_KEY: 'another-key' });
+    const { day, said } = await quota({ ...AUTO, VT_BASE_URL: 'http://127.0.0.1:9/api/v3' });
     expect(day.limit).toBe(500);
     expect(said).toContain('does not tell the limits of this key');
+  });
+
+  it('are a public key’s where the key is refused, which was said to be silence', async () => {
+    const { day, said } = await quota({ ...AUTO, VT_API_KEY: 'another-key' }, {}, 3);
+    expect(day.limit).toBe(500);
+    expect(said).toContain('VirusTotal refuses this key (HTTP 401), so its limits are not known');
+  });
+});
+
+describe('a key that VirusTotal refuses', () => {
+  it('passed for a VirusTotal that cannot be reached', async () => {
+    const { day, virustotal, failures, text, said } = await quota({ VT_API_KEY: 'another-key' }, {}, 3);
+    const message = 'VirusTotal: HTTP 401, WrongCredentialsError: Wrong API key; check VT_API_KEY [KEY_REFUSED]';
+    expect({ virustotal, failures }).toEqual({ virustotal: null, failures: [{ code: 'KEY_REFUSED', message }] });
+    expect(said).toBe(`sysmon-vt: ${message}\n`);
+    expect(text).toContain('VirusTotal    refuses the key\n');
+    expect(day).toEqual({ used: 0, limit: 500 });
+  });
+
+  it('is none where VirusTotal cannot be reached', async () => {
+    const { failures, text } = await quota({ VT_BASE_URL: 'http://127.0.0.1:9/api/v3' });
+    expect(failures).toEqual([]);
+    expect(text).toContain('VirusTotal    cannot be reached, or does not say\n');
   });
 });
 

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { countDetections } from '../../src/verdict.js';
-import { type Attempt, readAttempt, readOverallQuotas } from '../../src/virustotal/response.js';
+import { type Attempt, readAttempt, readQuotaAttempt } from '../../src/virustotal/response.js';
 
 // Recorded answers lie beside the project, not in it: they are VirusTotal's data.
 const FOLDER = fileURLToPath(new URL('../../../shared/data/virustotal/', import.meta.url));
@@ -83,9 +83,9 @@ describe.skipIf(!existsSync(FOLDER))('recorded answers', () => {
   });
 
   it('of quotas give what is left to user and group together', () => {
-    expect(readOverallQuotas(response('200-overall-quotas.json'))).toMatchObject({
-      daily: { allowed: 99_000_000, used: 45_073 },
-      monthly: { allowed: 1_000_000_000, used: 137 },
+    expect(readQuotaAttempt(response('200-overall-quotas.json'))).toMatchObject({
+      kind: 'quotas',
+      quotas: { daily: { allowed: 99_000_000, used: 45_073 }, monthly: { allowed: 1_000_000_000, used: 137 } },
     });
   });
 

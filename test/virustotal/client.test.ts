@@ -123,9 +123,14 @@ describe('over a mocked network', () => {
     quotas().reply(403, { error: { code: 'ForbiddenError', message: KEY } });
     quotas().replyWithError(Object.assign(new Error(KEY), { code: 'ECONNRESET' }));
     const opened = await client();
-    expect(await opened.overallQuotas()).toEqual({ daily: { allowed: 500, used: 20 } });
-    expect(await opened.overallQuotas()).toBeUndefined();
-    expect(await opened.overallQuotas()).toBeUndefined();
+    expect(await opened.overallQuotas()).toEqual({ kind: 'quotas', quotas: { daily: { allowed: 500, used: 20 } } });
+    expect(await opened.overallQuotas()).toEqual({
+      kind: 'refused',
+      status: 403,
+      code: 'ForbiddenError',
+      message: '[key]',
+    });
+    expect(await opened.overallQuotas()).toEqual({ kind: 'untold' });
     expectNoKey(opened);
   });
 });

@@ -106,7 +106,7 @@ export function fakeClient(
     },
     overallQuotas: async () => {
       quotaQuestions++;
-      return quotas;
+      return quotas === undefined ? { kind: 'untold' } : { kind: 'quotas', quotas };
     },
   };
   return Object.assign(client, { asked, quotaQuestions: () => quotaQuestions });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { fileReport } from '../../src/demo/stand-in.js';
 import { lookupFromJson, lookupToJson } from '../../src/lookup.js';
-import { type Attempt, type HttpResponse, readAttempt, readOverallQuotas } from '../../src/virustotal/response.js';
+import { type Attempt, type HttpResponse, readAttempt, readQuotaAttempt } from '../../src/virustotal/response.js';
 
 const SHA1 = 'a'.repeat(40);
 const SHA256 = 'b'.repeat(64);
@@ -263,17 +263,27 @@ describe('overall quotas', () => {
         api_requests_monthly: { user: { allowed: 'many', used: 0 } },
       },
     };
-    expect(readOverallQuotas(response(200, body))).toEqual({
-      hourly: { allowed: 240, used: 3 },
-      daily: { allowed: 1000, used: 990 },
+    expect(readQuotaAttempt(response(200, body))).toEqual({
+      kind: 'quotas',
+      quotas: { hourly: { allowed: 240, used: 3 }, daily: { allowed: 1000, used: 990 } },
     });
   });
 
   it('are unknown where the answer does not tell', () => {
-    expect(readOverallQuotas(response(200, { data: {} }))).toBeUndefined();
-    expect(readOverallQuotas(response(200, '<html>'))).toBeUndefined();
-    expect(
-      readOverallQuotas(response(403, { data: { api_requests_daily: { user: { allowed: 1, used: 1 } } } })),
-    ).toBeUndefined();
+    for (const [status, body] of [
+      [200, { data: {} }],
+      [200, '<html>'],
+      [404, { data: { api_requests_daily: { user: { allowed: 1, used: 1 } } } }],
+      [503, '<html>'],
+    ] as const) {
+      expect(readQuotaAttempt(response(status, body))).toEqual({ kind: 'untold' });
+    }
+  });
+
+  it('are refused with the key, as an answer would be', () => {
+    const error = { code: 'WrongCredentialsError', message: 'Wrong API key' };
+    expect(readQuotaAttempt(response(401, { error }))).toEqual({ kind: 'refused', status: 401, ...error });
+    const body = { data: { api_requests_daily: { user: { allowed: 1, used: 1 } } } };
+    expect(readQuotaAttempt(response(403, body))).toMatchObject({ kind: 'refused', status: 403 });
   });
 });

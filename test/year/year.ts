@@ -127,7 +127,7 @@ export async function liveThrough(options: YearOptions): Promise<YearFigures> {
       }
       return { kind: 'answer', lookup } as const;
     },
-    overallQuotas: async () => undefined,
+    overallQuotas: async () => ({ kind: 'untold' as const }),
   };
   const openQuestioner = async (): Promise<EnrichQuestioner> => {
     const questioner = await createQuestioner({
