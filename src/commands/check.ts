@@ -103,8 +103,11 @@ export async function runCheck(shell: Shell, what: readonly string[], options: C
     let failure: VirusTotalError | undefined;
     let hasFailed = problems > 0;
     if (due.length > 0 && !options.offline) {
-      const [{ FailedQuestions, LostMemory }, { openDispensableSightings, openQuestioner, openVerdictWatch }] =
-        await Promise.all([import('./run-output.js'), import('../assembly.js')]);
+      const [
+        { FailedQuestions, LostMemory },
+        { openDispensableSightings, openQuestioner, openVerdictWatch, showTermsOnce },
+      ] = await Promise.all([import('./run-output.js'), import('../assembly.js')]);
+      if (!options.quiet) await showTermsOnce(config, (text) => shell.stderr.write(`${text}\n`));
       const { onLost } = new LostMemory(({ message }) => {
         hasFailed = true;
         complain(shell, message);

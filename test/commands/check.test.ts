@@ -103,6 +103,21 @@ describe('a VirusTotal that gave no answer', () => {
   });
 });
 
+describe('VirusTotal’s terms', () => {
+  it('were not shown where the first run that asks is a check', async () => {
+    await start();
+    expect((await check([BAD], { offline: true })).said).toBe('');
+    expect((await check([BAD], { quiet: true })).said).toBe('');
+    expect((await check([BAD])).said).toBe('');
+    const { said, printed } = await check([GOOD]);
+    expect(said).toMatch(
+      /^VirusTotal: the public API key is not for commercial .*\n.* do not block by them alone\.\n$/,
+    );
+    expect(printed).not.toContain('commercial');
+    expect((await check([THIRD])).said).toBe('');
+  });
+});
+
 describe('a file that VirusTotal has not analysed yet', () => {
   it('has its other digests and its page all the same', async () => {
     await start();
