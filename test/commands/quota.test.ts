@@ -6,6 +6,7 @@ import { forecastDays } from '../../src/commands/plan.js';
 import { runQuota } from '../../src/commands/quota.js';
 import type { RequestLimits } from '../../src/config.js';
 import { type StandIn, type StandInOptions, startStandIn } from '../../src/demo/stand-in.js';
+import { UsageError } from '../../src/errors.js';
 import { openSightings } from '../../src/sightings/index.js';
 import type { QuotaSummary } from '../../src/summary.js';
 import { type FakeClock, selfMovingClock } from '../fakes/clock.js';
@@ -72,6 +73,18 @@ describe('limits set to auto', () => {
     const { day, said } = await quota({ ...AUTO, VT_API_KEY: 'another-key' }, {}, 3);
     expect(day.limit).toBe(500);
     expect(said).toContain('VirusTotal refuses this key (HTTP 401), so its limits are not known');
+  });
+});
+
+describe('no key', () => {
+  it('was said to be no hindrance with --offline, which this command does not have', async () => {
+    const rejected = expect(runQuota(fakeShell({ CACHE_URL: root }, { clock }), {})).rejects;
+    await rejected.toBeInstanceOf(UsageError);
+    await rejected.toMatchObject({
+      code: 'KEY_MISSING',
+      message: expect.stringMatching(/my-apikey\. What is asked is counted for each key; queue shows what waits/),
+    });
+    await rejected.not.toMatchObject({ message: expect.stringContaining('--offline') });
   });
 });
 

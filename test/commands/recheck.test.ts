@@ -10,6 +10,7 @@ import { runRecheck } from '../../src/commands/recheck.js';
 import { nxlogLine } from '../../src/demo/json-logs.js';
 import { buildNight, type Night } from '../../src/demo/night.js';
 import { type StandIn, startStandIn } from '../../src/demo/stand-in.js';
+import { UsageError } from '../../src/errors.js';
 import { readRuns } from '../../src/runs.js';
 import { type FakeClock, selfMovingClock } from '../fakes/clock.js';
 import { askingShell, KEY, knownFiles } from '../fakes/night.js';
@@ -258,8 +259,13 @@ describe('recheck', () => {
     expect(new Date(runs[1]?.ended_at ?? 0) >= new Date(runs[1]?.started_at ?? 0)).toBe(true);
   });
 
-  it('needs a key, says where to get one, and starts nothing', async () => {
-    await expect(runRecheck(shell({ VT_API_KEY: '' }), {})).rejects.toMatchObject({ code: 'KEY_MISSING' });
+  it('needs a key, says where to get one and what can be had without, and starts nothing', async () => {
+    const rejected = expect(runRecheck(shell({ VT_API_KEY: '' }), {})).rejects;
+    await rejected.toBeInstanceOf(UsageError);
+    await rejected.toMatchObject({
+      code: 'KEY_MISSING',
+      message: expect.stringMatching(/my-apikey\. enrich --offline judges by the answers there are, and needs none \[/),
+    });
   });
 });
 
