@@ -191,12 +191,12 @@ function defaultCacheFolder({ isInstalledPackage, root, userDataFolder }: Places
   throw new UsageError('BAD_SETTING', 'this user has no home folder to keep the cache in; name a folder in CACHE_URL');
 }
 
-/** Throws UsageError KEY_MISSING that says where to get one, where the settings hold no key. */
-export function requireApiKey(config: Config): void {
-  if (config.apiKey !== undefined) return;
+/** Throws UsageError KEY_MISSING that says where to get one and what can be had without, where the settings hold no key. */
+export function requireApiKey({ apiKey }: Config, without = '--offline needs none'): void {
+  if (apiKey !== undefined) return;
   throw new UsageError(
     'KEY_MISSING',
-    'no API key: set VT_API_KEY (environment or .env) or VT_API_KEY_FILE to a file that holds it; get one at https://www.virustotal.com/gui/my-apikey. --offline needs none',
+    `no API key: set VT_API_KEY (environment or .env) or VT_API_KEY_FILE to a file that holds it; get one at https://www.virustotal.com/gui/my-apikey. ${without}`,
   );
 }
 

@@ -1,16 +1,16 @@
 import { openDispensableSightings, openQuestioner } from '../assembly.js';
 import { openConfiguredCache } from '../cache/index.js';
-import { loadConfig } from '../config.js';
+import { loadConfig, requireApiKey } from '../config.js';
 import type { RunFailure } from '../summary.js';
 import { escapeControls } from '../terminal.js';
 import { forecastDays } from './plan.js';
 import { describeQuota, LostMemory } from './run-output.js';
-import { type CommonOptions, EXIT, type ExitStatus, print, requireKeyOr, type Shell, statusOf } from './shell.js';
+import { type CommonOptions, EXIT, type ExitStatus, print, type Shell, statusOf } from './shell.js';
 
 /** `quota`: what this machine has asked with this key, VirusTotal's own count where it can be reached, and when the queue will be done. */
 export async function runQuota(shell: Shell, options: CommonOptions): Promise<ExitStatus> {
   const config = loadConfig(shell.env, options.envFile);
-  requireKeyOr(config, 'What is asked is counted for each key; queue shows what waits, and needs none');
+  requireApiKey(config, 'What is asked is counted for each key; queue shows what waits, and needs none');
   const say = (text: string): void => {
     if (!options.quiet) shell.stderr.write(`sysmon-vt: ${escapeControls(text)}\n`);
   };

@@ -10,7 +10,7 @@ import {
 } from '../assembly.js';
 import { dataFolder, openConfiguredCache } from '../cache/index.js';
 import { changeToJson, describeChange, type VerdictChange } from '../changes.js';
-import { loadConfig } from '../config.js';
+import { loadConfig, requireApiKey } from '../config.js';
 import { readDoNotAsk } from '../do-not-ask.js';
 import { EnrichmentError } from '../errors.js';
 import { type RecheckJob, type RecheckOutcome, recheck } from '../pipeline/recheck.js';
@@ -26,7 +26,6 @@ import {
   paletteFor,
   parseFailOn,
   print,
-  requireKeyOr,
   type Shell,
 } from './shell.js';
 
@@ -40,7 +39,7 @@ export async function runRecheck(shell: Shell, options: RecheckOptions): Promise
   const config = loadConfig(shell.env, options.envFile);
   const conditions = parseFailOn(options.failOn);
   const doNotAsk = config.doNotAskPath === undefined ? undefined : readDoNotAsk(config.doNotAskPath);
-  requireKeyOr(config, 'enrich --offline judges by the answers there are, and needs none');
+  requireApiKey(config, 'enrich --offline judges by the answers there are, and needs none');
   const output = new RunOutput(shell, loudnessOf(options));
   const say = (text: string): void => output.say(`sysmon-vt: ${text}`);
   for (const warning of config.warnings) say(warning);

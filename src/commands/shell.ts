@@ -1,6 +1,5 @@
 import type { Writable } from 'node:stream';
 import type { Clock } from '../clock.js';
-import type { Config } from '../config.js';
 import { EnrichmentError, messageOf, UsageError } from '../errors.js';
 import type { Summary } from '../summary.js';
 import { escapeControls, type Palette, palette } from '../terminal.js';
@@ -71,15 +70,6 @@ export function isConditionMet(
 export function statusOf(failOn: string | undefined, waiting: number): ExitStatus {
   const isHolding = isConditionMet(parseFailOn(failOn), { malicious: 0, suspicious: 0 }, waiting);
   return isHolding ? EXIT.conditionHolds : EXIT.done;
-}
-
-/** As `requireApiKey`, for a command without `--offline`: says what can be had without a key `instead`. Throws UsageError KEY_MISSING. */
-export function requireKeyOr({ apiKey }: Config, instead: string): void {
-  if (apiKey !== undefined) return;
-  throw new UsageError(
-    'KEY_MISSING',
-    `no API key: set VT_API_KEY (environment or .env) or VT_API_KEY_FILE to a file that holds it; get one at https://www.virustotal.com/gui/my-apikey. ${instead}`,
-  );
 }
 
 /** Writes to an output and waits where it cannot keep up. */
