@@ -97,6 +97,22 @@ const HEX_FIELDS: ReadonlySet<string> = new Set(['LogonId', 'GrantedAccess']);
 /** `2022-05-13T08:54:08.4200000Z`, as Log Analytics writes UtcTime. */
 const ISO_TIME = /^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d{3})?\d*Z$/;
 
+/**
+ * Fields whose names a record of any event may have for something else: .NET's id of the process that wrote it, the account of that
+ * process, fluentd's message.
+ */
+const NAMES_OF_RECORDS: ReadonlySet<string> = new Set([
+  'ProcessId',
+  'User',
+  'Description',
+  'EventType',
+  'Type',
+  'Version',
+]);
+
+/** What ConvertTo-Json writes for each of the Properties unless it is told to go deeper: the name of their type. */
+const EVENT_PROPERTY = 'System.Diagnostics.Eventing.Reader.EventProperty';
+
 /** What stands for an absent value in hayabusa's output. */
 const NOT_AVAILABLE = 'n/a';
 
@@ -135,13 +151,15 @@ function renderValue(name: string, value: unknown): string | undefined {
   return text;
 }
 
-/** The members of an object that have names of the event's fields: the record is flat, other members stand between them. */
+/**
+ * The members of an object that have names of the event's fields: the record is flat, other members stand between them. Empty where it
+ * has only names that are no sign of that.
+ */
 export function flatFields(record: JsonObject, eventId: number): EventData {
   const data: EventData = new Map();
-  for (const name of fieldsOf(eventId)) {
-    if (!Object.hasOwn(record, name)) continue;
-    addField(data, name, userOf(name, record[name]));
-  }
+  const names = fieldsOf(eventId).filter((name) => Object.hasOwn(record, name));
+  if (names.every((name) => NAMES_OF_RECORDS.has(name))) return data;
+  for (const name of names) addField(data, name, userOf(name, record[name]));
   return data;
 }
 
@@ -222,7 +240,7 @@ function textsOf(element: JsonObject): readonly unknown[] {
 function readBareValues(values: readonly unknown[], eventId: number): EventData {
   const data: EventData = new Map();
   const names = FIELDS.get(eventId)?.find((list) => list.length === values.length);
-  if (names === undefined) return data;
+  if (names === undefined || values.includes(EVENT_PROPERTY)) return data;
   for (const [index, name] of names.entries()) addField(data, name, values[index]);
   return data;
 }

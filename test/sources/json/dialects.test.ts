@@ -486,6 +486,24 @@ const DIALECTS: readonly (readonly [string, unknown])[] = [
       Message: MESSAGE,
     },
   ],
+  [
+    'PowerShell, no deeper than by default',
+    {
+      Id: 1,
+      ProviderName: PROVIDER,
+      LogName: CHANNEL,
+      ProcessId: SERVICE_PID,
+      ThreadId: 3900,
+      MachineName: 'ws-7',
+      Properties: Object.values(FIELDS).map(() => 'System.Diagnostics.Eventing.Reader.EventProperty'),
+      Message: MESSAGE,
+    },
+  ],
+  [
+    'PowerShell, a few properties',
+    { Id: 1, ProcessId: SERVICE_PID, MachineName: 'ws-7', ProviderName: PROVIDER, Message: MESSAGE },
+  ],
+  ['fluentd without its inserts', { ...FLUENT_BIT, EventID: '1', User: 'NT AUTHORITY\\SYSTEM', Description: MESSAGE }],
   ['home-made, no provider', { EventId: 1, ...FIELDS }],
   ['home-made, no id', FIELDS],
   [
