@@ -117,6 +117,25 @@ function flat(member: string): Dialect {
   };
 }
 
+/** The event where Wazuh keeps it, in `data.win` of its alerts and archives or in `win` alone. */
+function wazuh(member: 'data' | 'win'): Dialect {
+  const root = member === 'data' ? 'data.win' : 'win';
+  const system = (...names: readonly string[]): readonly Path[] =>
+    paths(...names.map((name) => `${root}.system.${name}`));
+  return {
+    name: `Wazuh, in ${root}`,
+    members: [member],
+    eventId: system('eventID'),
+    provider: system('providerName', 'providerGuid'),
+    channel: system('channel'),
+    computer: system('computer'),
+    recordId: system('eventRecordID'),
+    timeCreated: system('systemTime'),
+    data: (record, eventId) => wazuhData(objectAt(record, path(`${root}.eventdata`)), eventId),
+    message: system('message'),
+  };
+}
+
 /** What Winlogbeat has in the same place with and without its Sysmon module. */
 const WINLOG = {
   eventId: paths('winlog.event_id', 'event.code'),
@@ -173,18 +192,9 @@ export const DIALECTS: readonly Dialect[] = [
     timeCreated: paths('@timestamp'),
     data: (record, eventId) => readEventData(record['event_data'], eventId),
   },
-  {
-    name: 'Wazuh',
-    members: ['data'],
-    eventId: paths('data.win.system.eventID'),
-    provider: paths('data.win.system.providerName', 'data.win.system.providerGuid'),
-    channel: paths('data.win.system.channel'),
-    computer: paths('data.win.system.computer'),
-    recordId: paths('data.win.system.eventRecordID'),
-    timeCreated: paths('data.win.system.systemTime'),
-    data: wazuhData,
-    message: paths('data.win.system.message'),
-  },
+  wazuh('data'),
+  // Its agents and its decoders write the event alone.
+  wazuh('win'),
   {
     name: 'OCSF',
     members: ['class_uid'],
@@ -448,9 +458,9 @@ function ocsfData(record: JsonObject, eventId: number): EventData {
 }
 
 /** Wazuh escapes the backslashes and quotes of `eventdata` once more than JSON does. */
-function wazuhData(record: JsonObject, eventId: number): EventData {
+function wazuhData(fields: JsonObject | undefined, eventId: number): EventData {
   const data: EventData = new Map();
-  for (const [name, value] of Object.entries(objectAt(record, path('data.win.eventdata')) ?? {})) {
+  for (const [name, value] of Object.entries(fields ?? {})) {
     addField(data, sysmonName(name, eventId), textOf(value)?.replace(/\\([\\"])/g, '$1'));
   }
   return data;

@@ -360,6 +360,7 @@ const DIALECTS: readonly (readonly [string, unknown])[] = [
     },
   ],
   ['Wazuh', WAZUH],
+  ['Wazuh, the event alone', WAZUH.data],
   ['Wazuh dashboard', { _index: 'wazuh', _source: WAZUH }],
   ['Splunk export, XML', { preview: false, offset: 0, result: { _raw: XML, host: 'collector' } }],
   ['Splunk export, text', { preview: false, result: { _raw: SPLUNK_TEXT } }],
