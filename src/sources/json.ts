@@ -4,7 +4,7 @@ import type { RecordReceiver, RecordView, SysmonEvent, WantedRecords } from '../
 import type { FileHashes } from '../hash.js';
 import type { ByteReader } from './byte-reader.js';
 import { VERDICT_MEMBER, writeObjectBody } from './json/body.js';
-import { isWrapper, readValues, type ValuePlace, type ValueVisitor } from './json/framing.js';
+import { arraysOfObjects, isWrapper, readValues, type ValuePlace, type ValueVisitor } from './json/framing.js';
 import { Layouts } from './json/layouts.js';
 import { isObject, type JsonObject } from './json/members.js';
 import { OwnLines } from './json/own-lines.js';
@@ -41,6 +41,27 @@ export function looksLikeJson(head: Buffer): boolean {
     .slice(1, -1)
     .filter((line) => line !== '');
   return whole.length > 0 && whole.every((line) => /^\{\s*".*\}\s*$/.test(line));
+}
+
+/** Elements of the arrays in an object that are looked at: some may be other providers', or no records. */
+const MAX_LOOKED_AT = 1000;
+
+/**
+ * Whether an object that is no record itself holds some of Sysmon's events, whatever the names around them. What has no field of an event
+ * may be a part of one: xml2js makes an array of every element.
+ */
+function holdsEvents(object: JsonObject, lookedAt = { count: 0 }): boolean {
+  for (const elements of arraysOfObjects(object)) {
+    for (const element of elements) {
+      lookedAt.count += 1;
+      if (lookedAt.count > MAX_LOOKED_AT) return false;
+      if (!isObject(element)) continue;
+      const recognition = recognise(element);
+      const fields = recognition?.event?.decode().data.size ?? 0;
+      if (fields > 0 || (recognition === undefined && holdsEvents(element, lookedAt))) return true;
+    }
+  }
+  return false;
 }
 
 /** Long enough for two of the longest lines seen. */
@@ -89,20 +110,22 @@ class JsonSource implements ValueVisitor {
     const record = parseObject(line);
     if (record === undefined) return false;
     const recognition = recognise(record);
-    if (recognition === undefined && isWrapper(record)) return false;
+    if (recognition === undefined && (isWrapper(record) || holdsEvents(record))) return false;
     this.#take(line, record, recognition);
     return true;
   }
 
-  onObject(object: Buffer, place: ValuePlace): void {
+  onObject(object: Buffer, place: ValuePlace): boolean {
     const record = parseObject(object);
     if (record !== undefined) {
       const recognition = recognise(record);
+      if (recognition === undefined && holdsEvents(record)) return false;
       this.#take(object, record, recognition, place.isElement);
-      return;
+      return true;
     }
     this.#pass(object);
     this.onReject({ code: 'BAD_JSON', message: 'not JSON', record: String(place.number), offset: place.offset });
+    return true;
   }
 
   onOtherValue(): void {

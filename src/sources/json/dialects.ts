@@ -244,13 +244,14 @@ export const DIALECTS: readonly Dialect[] = [
   },
 ];
 
-/** All envelopes: Elasticsearch documents, Splunk's export, chainsaw hunt, Kibana's `fields`. */
+/** All envelopes: Elasticsearch documents, Splunk's export, chainsaw hunt, Kibana's `fields`, what Graylog's search finds. */
 export const ENVELOPES: readonly Envelope[] = [
   { member: '_source', inside: [] },
   { member: 'result', inside: [] },
   { member: 'document', inside: ['data'], isPerRule: true },
   { member: 'data', inside: [], matches: (record) => record['kind'] === 'evtx', isPerRule: true },
   { member: 'fields', inside: [] },
+  { member: 'message', inside: [] },
 ];
 
 /**

@@ -1,5 +1,6 @@
 import type { Reject } from '../../errors.js';
 import type { ByteReader } from '../byte-reader.js';
+import { isObject } from './members.js';
 
 /** Longest value that is held. The longest lines seen in real logs have 45 kB; EVTX itself ends at 64 KiB a record. */
 export const MAX_VALUE_BYTES = 16 * 1024 * 1024;
@@ -37,14 +38,20 @@ const ARRAY_BY_OUTER: ReadonlyMap<string, string> = new Map(
 );
 const LONGEST_WRAPPER_NAME = Math.max(...WRAPPERS.flatMap(({ outer = '', array }) => [outer.length, array.length]));
 
+/** Members within members that are followed to the arrays of a value that only wraps records: Kibana shows `rawResponse.hits.hits`. */
+const MAX_WRAPPER_DEPTH = 3;
+
 /** Who takes the values of a JSON log, in order. Bytes are valid only during the call. */
 export interface ValueVisitor {
   /** Whether the object, or line, from the `{` at `start` to the `}` before `end` is known to hold nothing wanted. It is counted then. */
   isKnownOther(bytes: Buffer, start: number, end: number): boolean;
   /** A whole line from `{` to `}`, not looked into. Returns false where it is not one record: it is then framed value by value. */
   onLine(line: Buffer): boolean;
-  /** One object, from `{` to its `}`, whose brackets and strings match. */
-  onObject(object: Buffer, place: ValuePlace): void;
+  /**
+   * One object, from `{` to its `}`, whose brackets and strings match. Returns false where it only wraps records: it is then framed anew,
+   * and the elements of its `arraysOfObjects` are the values.
+   */
+  onObject(object: Buffer, place: ValuePlace): boolean;
   /** A value that is no object: `null`, `[]`. */
   onOtherValue(): void;
   /** Where the visitor has it: the bytes that are in no line or object shown to it, in their place. What is shown and refused counts as shown later. */
@@ -69,18 +76,30 @@ export interface ValuePlace {
 export function isWrapper(value: { readonly [name: string]: unknown }): boolean {
   return WRAPPERS.some(({ outer, array }) => {
     const holder = outer === undefined ? value : Object.hasOwn(value, outer) ? value[outer] : undefined;
-    if (typeof holder !== 'object' || holder === null || !Object.hasOwn(holder, array)) return false;
-    const elements: unknown = (holder as { readonly [name: string]: unknown })[array];
-    return (
-      Array.isArray(elements) && typeof elements[0] === 'object' && elements[0] !== null && !Array.isArray(elements[0])
-    );
+    if (!isObject(holder) || !Object.hasOwn(holder, array)) return false;
+    const elements = holder[array];
+    return Array.isArray(elements) && isObject(elements[0]);
   });
+}
+
+/** The arrays in a parsed object whose elements are the values if it is framed anew. */
+export function* arraysOfObjects(
+  value: { readonly [name: string]: unknown },
+  depth = MAX_WRAPPER_DEPTH,
+): Generator<readonly unknown[]> {
+  for (const member of Object.values(value)) {
+    if (Array.isArray(member)) {
+      if (isObject(member[0])) yield member;
+    } else if (depth > 1 && isObject(member)) {
+      yield* arraysOfObjects(member, depth - 1);
+    }
+  }
 }
 
 /**
  * Shows `visitor` every record-like value of a JSON log, whatever its layout: lines, pretty objects one after another, arrays and
  * arrays in wrappers (their elements are the values, framed one at a time), values behind NUL or commas.
- * A line that is broken costs that line, a value that is too large that value. Rejects where reading or the visitor fails.
+ * A line that is broken costs that line, a value that is too large and holds no array of objects that value. Rejects where reading or the visitor fails.
  */
 export async function readValues(reader: ByteReader, visitor: ValueVisitor): Promise<void> {
   const framer = new Framer(visitor);
@@ -113,6 +132,11 @@ const LITERAL = 10;
 
 const OBJECT = 0;
 const ARRAY = 1;
+
+// What an array that has just been opened is, if an object comes first. Numbers, since the scan loop compares one per byte.
+const NO_RECORDS = 0;
+const MAYBE_RECORDS = 1;
+const RECORDS = 2;
 
 const NUL = 0x00;
 const TAB = 0x09;
@@ -157,6 +181,8 @@ class Framer {
   readonly #kinds = new Uint8Array(MAX_DEPTH);
   #depth = 0;
   readonly #frames: number[] = [0];
+  /** For each frame but the first, whether any other array of the value around it holds records, too. */
+  readonly #areOthersFrames: boolean[] = [];
   #expected = VALUE;
 
   #held: Held = 'value';
@@ -168,8 +194,11 @@ class Framer {
   /** The name the array must have to hold records, while the framer is in the member that wraps it. */
   #arrayOfOuter: string | undefined;
   #lastKey: string | undefined;
-  /** An array has just been opened that holds records if an object comes first. */
-  #mayBeFrame = false;
+  #arrayStart = NO_RECORDS;
+  /** The value has an array of objects that could be records if it is none itself. */
+  #mayWrap = false;
+  /** It has turned out to be none. */
+  #isAnyArrayFrame = false;
 
   constructor(visitor: ValueVisitor) {
     this.#visitor = visitor;
@@ -209,7 +238,7 @@ class Framer {
         else if (this.#mode === 'lost') this.#findWayBack();
         else this.#passRestOfLine();
       }
-    } while (isEnd && this.#giveUpOpenValue());
+    } while (this.#endTooLongValue() || (isEnd && this.#giveUpOpenValue()));
     const isOpen = this.#frames.length > 1 || (this.#mode === 'inside' && this.#held === 'wrapper');
     if (isEnd && isOpen) this.#visitor.onNote('the log ends before its array does: it may be cut');
     if (isEnd) this.#tellPassed(this.#end);
@@ -222,10 +251,7 @@ class Framer {
 
   #keptFrom(): number {
     if (this.#mode !== 'inside') return this.#position;
-    if (this.#held === 'value') {
-      if (this.#end - this.#valueStart <= MAX_VALUE_BYTES) return this.#valueStart;
-      this.#letGo(`the value is longer than ${MAX_VALUE_BYTES} bytes`);
-    }
+    if (this.#held === 'value') return this.#valueStart;
     const isInKey = this.#expected === KEY_STRING || this.#expected === KEY_ESCAPE;
     // A name this long wraps nothing, so its start is no longer needed.
     return isInKey && this.#end - this.#keyStart <= LONGEST_WRAPPER_NAME + 1 ? this.#keyStart : this.#position;
@@ -264,7 +290,7 @@ class Framer {
         }
         case OPEN_BRACKET:
           this.#open(ARRAY);
-          this.#mayBeFrame = true;
+          this.#arrayStart = RECORDS;
           return true;
         case CLOSE_BRACKET:
           if (this.#frames.length === 1) {
@@ -373,7 +399,9 @@ class Framer {
     this.#indent = -1;
     this.#arrayOfOuter = undefined;
     this.#lastKey = undefined;
-    this.#mayBeFrame = false;
+    this.#arrayStart = NO_RECORDS;
+    this.#mayWrap = false;
+    this.#isAnyArrayFrame = false;
   }
 
   #open(kind: number): void {
@@ -388,9 +416,23 @@ class Framer {
     this.#position += 1;
   }
 
+  /**
+   * The value is scanned once more, now for records in its arrays: it is none itself, or so large that it can be none. What is not in
+   * these arrays is passed over.
+   */
+  #frameAnew(): void {
+    this.#position = this.#valueStart;
+    this.#depth = this.#frameDepth();
+    this.#indent = this.#valueIndent;
+    this.#open(OBJECT);
+    this.#held = 'wrapper';
+    this.#isAnyArrayFrame = true;
+  }
+
   /** The array whose elements were the values ends. */
   #closeFrame(): void {
     this.#frames.pop();
+    this.#isAnyArrayFrame = this.#areOthersFrames.pop() ?? false;
     this.#depth -= 1;
     this.#indent = -1;
     if (this.#depth === this.#frameDepth()) return;
@@ -453,13 +495,15 @@ class Framer {
         position += 1;
         continue;
       }
-      if (this.#mayBeFrame) {
-        this.#mayBeFrame = false;
+      if (this.#arrayStart !== NO_RECORDS) {
+        const isFrame = this.#arrayStart === RECORDS;
+        this.#arrayStart = NO_RECORDS;
         if (byte === OPEN_BRACE) {
-          this.#frames.push(this.#depth);
-          this.#mode = 'between';
-          this.#position = position;
-          return;
+          if (isFrame) {
+            this.#openFrame(position);
+            return;
+          }
+          this.#mayWrap = true;
         }
       }
       let isExpected = false;
@@ -482,7 +526,7 @@ class Framer {
           break;
         case COMMA:
           if (expected === COMMA_OR_END) {
-            this.#countValue();
+            if (!this.#countValue()) return;
             expected = this.#kinds[this.#depth - 1] === OBJECT ? KEY : VALUE;
             isExpected = true;
           }
@@ -491,7 +535,7 @@ class Framer {
         case OPEN_BRACKET:
           if ((expected === VALUE || expected === VALUE_OR_END) && this.#depth < MAX_DEPTH) {
             const kind = byte === OPEN_BRACE ? OBJECT : ARRAY;
-            this.#enter(kind);
+            if (!this.#enter(kind)) return;
             expected = kind === OBJECT ? KEY_OR_END : VALUE_OR_END;
             isExpected = true;
           }
@@ -540,32 +584,62 @@ class Framer {
     return this.#bytes.toString('latin1', start, closingQuote);
   }
 
-  /** An object or array opens inside a value. */
-  #enter(kind: number): void {
+  /** The elements of the array that the framer is in are the values from now on. */
+  #openFrame(position: number): void {
+    this.#frames.push(this.#depth);
+    this.#areOthersFrames.push(this.#isAnyArrayFrame);
+    this.#mode = 'between';
+    this.#position = position;
+  }
+
+  /** An object or array opens inside a value. Returns false where the value is scanned once more instead. */
+  #enter(kind: number): boolean {
     const level = this.#depth - this.#frameDepth();
     const name = this.#lastKey;
     this.#lastKey = undefined;
     if (name !== undefined && this.#expectsMember()) {
       if (kind === OBJECT && level === 1) this.#arrayOfOuter = ARRAY_BY_OUTER.get(name);
-      if (kind === ARRAY) {
-        this.#mayBeFrame = level === 1 ? ARRAY_MEMBERS.has(name) : level === 2 && name === this.#arrayOfOuter;
-      }
     }
-    this.#countValue();
+    if (kind === ARRAY && level <= MAX_WRAPPER_DEPTH && this.#expectsMember()) {
+      const isNamed =
+        name !== undefined && (level === 1 ? ARRAY_MEMBERS.has(name) : level === 2 && name === this.#arrayOfOuter);
+      this.#arrayStart = isNamed || this.#isAnyArrayFrame ? RECORDS : MAYBE_RECORDS;
+    }
+    if (!this.#countValue()) return false;
     this.#kinds[this.#depth] = kind;
     this.#depth += 1;
+    return true;
   }
 
-  #countValue(): void {
+  /** Returns false where the value has too many parts to be a record and is scanned once more. */
+  #countValue(): boolean {
     this.#valueCount += 1;
-    if (this.#valueCount === MAX_VALUES && this.#held === 'value')
-      this.#letGo(`the value has more than ${MAX_VALUES} parts`);
+    return (
+      this.#valueCount !== MAX_VALUES ||
+      this.#held !== 'value' ||
+      !this.#letGo(`the value has more than ${MAX_VALUES} parts`)
+    );
   }
 
-  /** The value is too large: the framer follows it to its end without keeping it. */
-  #letGo(message: string): void {
+  /** Does not hold on to a value that is too long to be a record. Returns whether it is scanned once more. */
+  #endTooLongValue(): boolean {
+    const isTooLong =
+      this.#mode === 'inside' && this.#held === 'value' && this.#end - this.#valueStart > MAX_VALUE_BYTES;
+    return isTooLong && this.#letGo(`the value is longer than ${MAX_VALUE_BYTES} bytes`);
+  }
+
+  /**
+   * The value is too large to be held: it is scanned once more, if it may wrap records, else followed to its end without keeping it.
+   * Returns whether it is scanned once more.
+   */
+  #letGo(message: string): boolean {
+    if (this.#mayWrap) {
+      this.#frameAnew();
+      return true;
+    }
     this.#reject('TOO_LARGE', message, this.#valueOffset);
     this.#held = 'nothing';
+    return false;
   }
 
   #expectsMember(): boolean {
@@ -584,8 +658,12 @@ class Framer {
     if (this.#visitor.isKnownOther(this.#bytes, this.#valueStart, this.#position)) return;
     this.#tellPassed(this.#valueStart);
     const place = { number: this.#number, offset: this.#valueOffset, isElement: this.#frames.length > 1 };
-    this.#visitor.onObject(this.#bytes.subarray(this.#valueStart, this.#position), place);
-    this.#toldTo = this.#position;
+    if (this.#visitor.onObject(this.#bytes.subarray(this.#valueStart, this.#position), place)) {
+      this.#toldTo = this.#position;
+      return;
+    }
+    this.#number -= 1;
+    this.#frameAnew();
   }
 
   /** The value the framer is in is broken: it is given up, and reading goes on at a line that looks like the start of the next. */
@@ -604,7 +682,7 @@ class Framer {
   #goBack(): void {
     if (this.#held === 'value') this.#position = this.#valueStart;
     this.#depth = this.#frameDepth();
-    this.#mayBeFrame = false;
+    this.#arrayStart = NO_RECORDS;
     this.#mode = 'lost';
     this.#indent = -1;
   }

@@ -48,6 +48,17 @@ describe('layouts', () => {
     ["Splunk's REST answer", `{"preview":false,"messages":[],"results":[${A},${B},${C}],"highlighted":{}}`],
     ['aggregates among records', `[${A},{"kind":"aggregate","documents":[${B},${C}]}]`],
     ['a wrapped array of ConvertTo-Json', pretty(`{"value":[${A},${B},${C}],"Count":3}`)],
+    ['tests of an ingest pipeline', pretty(`{"events":[${A},${B},${C}]}`)],
+    ['what they expect', `{"expected":[${A},${B},${C}]}`],
+    [
+      'what Graylog finds',
+      `{"query":"x","messages":[${[A, B, C].map((record) => `{"index":"x","message":${record}}`).join()}]}`,
+    ],
+    ['a search response as Kibana shows it', `{"rawResponse":{"hits":{"hits":[${[A, B, C].map(hit).join()}]}}}`],
+    ['an asynchronous search', pretty(`{"id":"x","response":{"hits":{"hits":[${[A, B, C].map(hit).join()}]}}}`)],
+    ['hits alone', `{"hits":[${[A, B, C].map(hit).join()}]}`],
+    ['arrays of one name in an array of another', `{"pages":[{"logs":[${A},${B}]},{"logs":[${C}]}]}`],
+    ['arrays one behind another', pretty(`{"first":[${A}],"count":{"of":[1]},"rest":{"of":[${B},${C}]}}`)],
     ['a bulk body', `{"index":{"_index":"x"}}\n${A}\n{"create":{}}\n${B}\n{"index":{"_id":"1"}}\n${C}\n`],
     ['blanks everywhere', ` \t ${A} \r\n\t ${B} \n ${C} `],
   ])('%s', async (_name, log) => {
@@ -67,6 +78,35 @@ describe('layouts', () => {
     const log = `{"EventID":1,${PROVIDER},"value":["x"],"results":[],"hits":[{"a":1}],"Image":"C:\\\\a.exe"}`;
 
     expect(images(await readAll(readJson, `${log}\n${pretty(log)}`))).toEqual(['a', 'a']);
+  });
+});
+
+describe('arrays in objects', () => {
+  it('are not torn out of records', async () => {
+    const records = [
+      `{"EventID":5,${PROVIDER},"events":[${A},${B}]}`,
+      '{"rule":{"id":"x"},"events":[{"EventID":1,"SourceName":"Other"},{"Image":"x"}],"in":{"list":[{"a":1}]}}',
+      `{"Event":{"System":[{"Provider":[{"Name":"Microsoft-Windows-Sysmon"}],"EventID":["1"]}],"EventData":[{}]}}`,
+    ];
+
+    const log = [...records, ...records.map((record) => pretty(record)), `[${records.join()}]`].join('\n');
+    const reading = await readAll(readJson, log);
+
+    expect([reading.events, reading.others, reading.rejects]).toEqual([[], 9, []]);
+  });
+
+  it('keep their elements as found, what is beside them goes', async () => {
+    const log = `{"columns":[{"name":"x"}], "events":[${B} , {"EventID":5,${PROVIDER}}], "n":1}`;
+
+    const reading = await readAll(readJson, log, { isEveryRecordWanted: true });
+
+    expect(reading.handedOver).toEqual(['{"name":"x"}', B, `{"EventID":5,${PROVIDER}}`]);
+  });
+
+  it('are cut with the log', async () => {
+    const reading = await readAll(readJson, `{"events":[${A},${B},`);
+
+    expect([reading.events.length, reading.rejects.map(({ code }) => code)]).toEqual([0, ['TRUNCATED']]);
   });
 });
 
@@ -172,7 +212,7 @@ describe('large logs', () => {
   });
 
   it('does not parse a value of very many parts', async () => {
-    const reading = await readAll(readJson, `${A}\n{"x":[\n${'{},'.repeat(200_000)}{}]}\n${C}\n`);
+    const reading = await readAll(readJson, `${A}\n{"x":[\n${'[],'.repeat(200_000)}{}]}\n${C}\n`);
 
     expect([images(reading), reading.rejects.map(({ code }) => code)]).toEqual([['a', 'c'], ['TOO_LARGE']]);
   });
@@ -188,11 +228,44 @@ describe('large logs', () => {
     }
     await readValues(
       streamByteReader(log()),
-      visitor({ onObject: (object) => shown.push(isOver ? -1 : object.length) }),
+      visitor({ onObject: (object) => shown.push(isOver ? -1 : object.length) > 0 }),
     );
 
     expect(shown.length).toBe(5);
     expect(shown[0]).toBeGreaterThan(1 << 20);
+  });
+});
+
+describe('large objects', () => {
+  it.each([
+    ['many parts', record('x'), 30_000],
+    ['many bytes', record('x'.repeat(1 << 16)), 300],
+  ])('with %s in an array of any name are wrappers', async (_name, element, count) => {
+    const log = `{"id":1,"wrapped":{"here":[\n${`${element},\n`.repeat(count)}${A}]}}`;
+    const lengths: number[] = [];
+    const seen = visitor({ onObject: (object) => lengths.push(object.length) > 0 });
+    await readValues(streamByteReader(chunks(Buffer.from(log))), seen);
+    const reading = await readAll(readJson, log);
+
+    expect([lengths.length, lengths[0], lengths.at(-1)]).toEqual([count + 1, element.length, A.length]);
+    expect([reading.events.length, reading.others, reading.rejects]).toEqual([count + 1, 0, []]);
+  });
+
+  it('are held no longer than it takes to see that they wrap records', async () => {
+    let shown = 0;
+    let most = 0;
+    async function* log(): AsyncGenerator<Buffer> {
+      yield Buffer.from('{"wrapped":[');
+      for (let count = 0; count < 40; count++) {
+        yield Buffer.from(`${record('x'.repeat(1 << 20))},`);
+        most = Math.max(most, count - shown);
+      }
+      yield Buffer.from(`${A}]}`);
+    }
+    await readValues(streamByteReader(log()), visitor({ onObject: () => ++shown > 0 }));
+
+    expect(shown).toBe(41);
+    expect(most).toBeLessThanOrEqual(MAX_VALUE_BYTES / (1 << 20) + 2);
   });
 });
 
@@ -246,6 +319,7 @@ describe('properties', () => {
 describe('the bytes of a log', () => {
   const piece = fc.oneof(
     fc.constantFrom(A, B, pretty(A), `[${A},${B}]`, hit(A), `{"hits":{"hits":[${hit(A)}]}}`, `{"EventID":1,"x":"\n`),
+    fc.constantFrom(`{"n":[1],"events":[${A},${B}],"in":{"c":[{}]}}`, pretty(`{"events":[${A},{"events":[${B}]}]}`)),
     fc.constantFrom(
       '\n',
       '\r\n',
@@ -270,17 +344,15 @@ describe('the bytes of a log', () => {
       fc.asyncProperty(fc.array(piece, { maxLength: 12 }), sizes, fc.boolean(), async (pieces, sizes, takesLines) => {
         const log = Buffer.from(pieces.join(''));
         const told: Buffer[] = [];
-        const keep = (bytes: Buffer): void => {
-          told.push(Buffer.from(bytes));
-        };
+        const keep = (bytes: Buffer): boolean => told.push(Buffer.from(bytes)) > 0;
+        const keepRecord = (object: Buffer): boolean => !object.includes('"events"') && keep(object);
         const takeLine = (line: Buffer): boolean => {
           // As the source does: a line is taken where it is one object.
-          if (!takesLines || !isObjectText(line.toString())) return false;
-          keep(line);
-          return true;
+          return takesLines && isObjectText(line.toString()) && keepRecord(line);
         };
-        const parts = { onLine: takeLine, onObject: keep, onPassed: keep, onReject: () => {} };
+        const parts = { onLine: takeLine, onObject: keepRecord, onPassed: keep, onReject: () => {} };
         await readValues(shortReader(log, sizes), visitor(parts));
+
         expect(Buffer.concat(told).toString()).toBe(log.toString());
       }),
       { numRuns: 150 },
@@ -331,6 +403,10 @@ function hit(document: string): string {
   return `{"_index":"x","_source":${document}}`;
 }
 
+async function* chunks(log: Buffer): AsyncGenerator<Buffer> {
+  for (let start = 0; start < log.length; start += 1 << 16) yield log.subarray(start, start + (1 << 16));
+}
+
 async function readStream(chunks: AsyncGenerator<Buffer>): Promise<Reading> {
   const reader = streamByteReader(chunks);
   return readAll((_unused, wanted, receiver) => readJson(reader, wanted, receiver), '');
@@ -355,7 +431,7 @@ function visitor(parts: Partial<ValueVisitor>): ValueVisitor {
   return {
     isKnownOther: () => false,
     onLine: () => false,
-    onObject: () => {},
+    onObject: () => true,
     onOtherValue: () => {},
     onReject: (reject) => {
       throw new Error(reject.message);
@@ -368,6 +444,6 @@ function visitor(parts: Partial<ValueVisitor>): ValueVisitor {
 
 async function framed(reader: ByteReader): Promise<readonly string[]> {
   const texts: string[] = [];
-  await readValues(reader, visitor({ onObject: (object) => texts.push(object.toString('utf8')) }));
+  await readValues(reader, visitor({ onObject: (object) => texts.push(object.toString('utf8')) > 0 }));
   return texts;
 }
