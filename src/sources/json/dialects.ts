@@ -58,7 +58,7 @@ export const FLAT = {
       'ProviderGuid',
     ],
   ),
-  channel: paths('Channel', 'EventLog', 'LogName', 'log_name'),
+  channel: paths('Channel', 'EventLog', 'LogName', 'log_name', 'channel'),
   computer: paths(
     'Hostname',
     'Computer',
@@ -172,6 +172,8 @@ export const DIALECTS: readonly Dialect[] = [
     members: ['winlog', 'event'],
     matches: (record) => valueAt(record, path('winlog.event_data.UtcTime')) !== undefined,
     ...WINLOG,
+    // The fields in their own place say more than `event.module`, which may be the collector's.
+    provider: paths('winlog.provider_name', 'event.provider', 'winlog.provider_guid'),
     timeCreated: paths('@timestamp'),
     data: (record, eventId) => readEventData(valueAt(record, path('winlog.event_data')), eventId),
   },

@@ -230,10 +230,13 @@ class DialectEvent implements RecognisedEvent {
     this.#channel = textAt(record, dialect.channel);
   }
 
-  /** The provider decides, without one the channel, without both the event's shape or its text. */
+  /**
+   * Either provider or channel is Sysmon's, or without both the event's shape or its text: collectors put names of their own where the
+   * provider's is looked for, and forwarders in the channel.
+   */
   isSysmons(): boolean {
-    if (this.#provider !== undefined) return isSysmonProvider(this.#provider) || isSysmonAlias(this.#provider);
-    if (this.#channel !== undefined) return SYSMON_CHANNEL.test(this.#channel);
+    const origins = [this.#provider, this.#channel].filter((name) => name !== undefined);
+    if (origins.length > 0) return origins.some(isSysmons);
     if (hasSysmonShape(this.#ownFields(), this.eventId) || this.#copyInText() !== undefined) return true;
     const message = this.#textAt(this.#dialect.message);
     return message !== undefined && parseMessage(bareMessage(message))?.eventId === this.eventId;
@@ -286,10 +289,11 @@ class DialectEvent implements RecognisedEvent {
   }
 }
 
-/** Sysmon's provider by its GUID or the short name that Event Viewer shows. */
-function isSysmonAlias(provider: string): boolean {
-  const bare = provider.replace(/^\{|\}$/g, '').toLowerCase();
-  return bare === 'sysmon' || SYSMON_GUIDS.has(bare);
+/** Whether a text names Sysmon's provider, by its name or GUID, or its channel. */
+function isSysmons(name: string): boolean {
+  return (
+    isSysmonProvider(name) || SYSMON_CHANNEL.test(name) || SYSMON_GUIDS.has(name.replace(/^\{|\}$/g, '').toLowerCase())
+  );
 }
 
 function hasSysmonShape(data: EventData, eventId: number): boolean {

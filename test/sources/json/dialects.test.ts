@@ -292,6 +292,11 @@ const DIALECTS: readonly (readonly [string, unknown])[] = [
       Message: MESSAGE,
     },
   ],
+  [
+    'flat, its collector in the place of the provider',
+    { ...NXLOG, SourceName: undefined, ProviderGuid: undefined, Source: 'WEC01' },
+  ],
+  ['flat, its channel in the place of the provider', { ...NXLOG, SourceName: CHANNEL, Channel: undefined }],
   ['flat without provider', { ...NXLOG, SourceName: undefined, ProviderGuid: undefined }],
   [
     'Winlogbeat 6',
@@ -311,6 +316,14 @@ const DIALECTS: readonly (readonly [string, unknown])[] = [
   ['Winlogbeat 7', WINLOGBEAT_7],
   ['Winlogbeat 8', { ...WINLOGBEAT_7, winlog: { ...WINLOGBEAT_7.winlog, event_id: '1' } }],
   ['ECS', ECS],
+  [
+    'ECS, collected by another module',
+    {
+      ...ECS,
+      event: { code: '1', module: 'windows' },
+      winlog: { ...ECS.winlog, provider_name: undefined, provider_guid: undefined },
+    },
+  ],
   ['ECS with dotted names', dotted(ECS)],
   [
     'ECS, first module',
@@ -599,6 +612,16 @@ describe('a process creation', () => {
   });
 });
 
+describe('Winlogbeat without provider and channel', () => {
+  it('is known by its fields, whatever module collected it', async () => {
+    const record = { event: { code: 1, module: 'windows' }, winlog: { computer_name: 'ws-7', event_data: FIELDS } };
+
+    const { events, hashes } = await readAll(readJson, json(record));
+
+    expect([events[0]?.computer, hashes[0]?.sha1]).toEqual(['ws-7', SHA1]);
+  });
+});
+
 describe('EvtxECmd without its payload', () => {
   it('gives what the columns of its map have', async () => {
     const record = {
@@ -626,12 +649,31 @@ describe('what is no process creation', () => {
   it.each([
     [
       "another provider's event 1",
-      { ...NXLOG, SourceName: 'Microsoft-Windows-Kernel-General', ProviderGuid: undefined },
+      { ...NXLOG, SourceName: 'Microsoft-Windows-Kernel-General', ProviderGuid: undefined, Channel: 'System' },
+    ],
+    [
+      "another provider's event 1 that kept the GUID",
+      { ...NXLOG, SourceName: 'Microsoft-Windows-Kernel-General', Channel: 'System' },
+    ],
+    [
+      "another provider's event 1 without channel",
+      { ...NXLOG, SourceName: 'Microsoft-Windows-Kernel-General', ProviderGuid: undefined, Channel: undefined },
+    ],
+    [
+      'event 1 of another channel without provider',
+      { ...NXLOG, SourceName: undefined, ProviderGuid: undefined, Channel: 'System' },
+    ],
+    [
+      'a process start of another sensor without provider',
+      { event: { module: 'endpoint', code: '1' }, process: ECS.process },
     ],
     [
       'a Security event with an elements layout',
       {
-        Event: { System: { ...SYSTEM, Provider: { Name: 'Microsoft-Windows-Security-Auditing' } }, EventData: FIELDS },
+        Event: {
+          System: { ...SYSTEM, Provider: { Name: 'Microsoft-Windows-Security-Auditing' }, Channel: 'Security' },
+          EventData: FIELDS,
+        },
       },
     ],
     [
@@ -647,11 +689,20 @@ describe('what is no process creation', () => {
     ],
     ['a process start without id of another sensor', { event: { module: 'endpoint' }, process: ECS.process }],
     ['a process activity that ends', { ...OCSF, activity_id: 2, metadata: { ...OCSF.metadata, event_code: '5' } }],
-    ['a process activity of another product', { ...OCSF, metadata: { ...OCSF.metadata, log_provider: 'auditd' } }],
+    [
+      'a process activity of another product',
+      { ...OCSF, metadata: { ...OCSF.metadata, log_provider: 'auditd', log_name: 'audit' } },
+    ],
     ['text that only quotes a message', { message: `he said: ${MESSAGE}` }],
     [
       "another provider's event that quotes a message",
-      { ...NXLOG, EventID: 4688, SourceName: 'Microsoft-Windows-Security-Auditing', Message: MESSAGE },
+      {
+        ...NXLOG,
+        EventID: 4688,
+        SourceName: 'Microsoft-Windows-Security-Auditing',
+        Channel: 'Security',
+        Message: MESSAGE,
+      },
     ],
     ['a number', 1],
     ['names that objects have by themselves', { constructor: { EventID: 1 }, ['__proto__']: NXLOG }],
