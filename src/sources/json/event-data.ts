@@ -170,8 +170,8 @@ function userOf(name: string, value: unknown): unknown {
 }
 
 /**
- * The fields in whatever a tool keeps EventData in: an object of fields; `Data` as a list of named texts; values in the event's
- * order; any of them as JSON in a string; XML. Empty where it is none of them.
+ * The fields in whatever a tool keeps EventData in: an object of fields, or `Data` as one; `Data` as a list of named texts; values in the
+ * event's order; any of them as JSON in a string; XML. Empty where it is none of them.
  */
 export function readEventData(value: unknown, eventId: number): EventData {
   if (typeof value === 'string') return readEventDataText(value, eventId);
@@ -179,9 +179,11 @@ export function readEventData(value: unknown, eventId: number): EventData {
   if (!isObject(value)) return new Map();
   if (Object.hasOwn(value, 'EventData') && isObject(value['EventData']))
     return readEventData(value['EventData'], eventId);
-  if (Object.hasOwn(value, 'Data') && (Array.isArray(value['Data']) || isObject(value['Data']))) {
-    const list: unknown = value['Data'];
-    return readDataList(Array.isArray(list) ? list : [list], eventId);
+  const list: unknown = Object.hasOwn(value, 'Data') ? value['Data'] : undefined;
+  if (Array.isArray(list)) return readDataList(list, eventId);
+  if (isObject(list)) {
+    const isElement = nameOf(list) !== undefined || Object.hasOwn(list, '#text');
+    return isElement ? readDataList([list], eventId) : readEventData(list, eventId);
   }
   const data: EventData = new Map();
   for (const [name, text] of Object.entries(value)) addField(data, sysmonName(name, eventId), text);

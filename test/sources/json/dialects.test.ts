@@ -529,6 +529,7 @@ const DIALECTS: readonly (readonly [string, unknown])[] = [
       ]),
     ),
   ],
+  ['elements, Data an object of fields', { Event: { System: SYSTEM, EventData: { Data: FIELDS } } }],
   ['whids', { Event: { EventData: FIELDS, GeneInfo: {}, System: SYSTEM } }],
   ['message alone', { host: 'ws-7', program: PROVIDER, message: MESSAGE }],
   ['journald', { _HOSTNAME: 'ws-7', SYSLOG_IDENTIFIER: 'sysmon', MESSAGE: XML }],
