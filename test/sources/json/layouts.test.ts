@@ -68,7 +68,7 @@ const log = fc
   .map(([lines, turns]) =>
     turns.reduce(
       (log, [turn, id, separator]) =>
-        `${log}${separator}${(lines[turn % lines.length] ?? '').replace(/:"?1\d?"?(?=[,}])/, `:${id}`)}`,
+        `${log}${separator}${(lines[turn % lines.length] ?? '').replace(/:("?)1\d?\1(?=[,}])/, `:${id}`)}`,
       lines.join('\n'),
     ),
   );
