@@ -1,5 +1,13 @@
 import { PROCESS_CREATION } from '../../event.js';
-import { addField, type EventData, fieldsOf, flatFields, readEventData, sysmonName } from './event-data.js';
+import {
+  addField,
+  type EventData,
+  fieldsOf,
+  flatFields,
+  readEventData,
+  respelledFields,
+  sysmonName,
+} from './event-data.js';
 import { idOf, isObject, type JsonObject, objectAt, type Path, path, textAt, textOf, valueAt } from './members.js';
 
 /** How one tool writes events as JSON. */
@@ -67,6 +75,7 @@ export const FLAT = {
     'computer_name',
     'host',
     'host.name',
+    'host_name',
     '_HOSTNAME',
   ),
   recordId: paths(
@@ -321,6 +330,30 @@ const ECS_FIELDS: readonly (readonly [string, Path])[] = (
   ] as const
 ).map(([field, steps]) => [field, path(steps)]);
 
+/** Names of OSSEM's data model, which HELK's pipeline moves the fields of event 1 to. */
+const OSSEM_FIELDS = [
+  ['UtcTime', '@event_date_creation'],
+  ['ProcessGuid', 'process_guid'],
+  ['ProcessId', 'process_id'],
+  ['Image', 'process_path'],
+  ['CommandLine', 'process_command_line'],
+  ['CurrentDirectory', 'process_current_directory'],
+  ['IntegrityLevel', 'process_integrity_level'],
+  ['FileVersion', 'file_version'],
+  ['Description', 'file_description'],
+  ['Product', 'file_product'],
+  ['Company', 'file_company'],
+  ['OriginalFileName', 'file_name_original'],
+  ['User', 'user_account'],
+  ['LogonGuid', 'user_logon_guid'],
+  ['LogonId', 'user_logon_id'],
+  ['TerminalSessionId', 'user_session_id'],
+  ['ParentProcessGuid', 'process_parent_guid'],
+  ['ParentProcessId', 'process_parent_id'],
+  ['ParentImage', 'process_parent_path'],
+  ['ParentCommandLine', 'process_parent_command_line'],
+] as const;
+
 const OCSF_FIELDS: readonly (readonly [string, Path])[] = (
   [
     ['UtcTime', 'metadata.original_time'],
@@ -506,6 +539,20 @@ function evtxEcmdData(record: JsonObject, eventId: number): EventData {
   return data;
 }
 
+/** Where flat records have a digest that stands apart. */
+function digestPaths(name: string): readonly Path[] {
+  const lower = name.toLowerCase();
+  return [[name], [lower], [`hash_${lower}`]];
+}
+
+function ossemFields(record: JsonObject, eventId: number): EventData {
+  const data: EventData = new Map();
+  if (eventId !== PROCESS_CREATION || !Object.hasOwn(record, 'process_path')) return data;
+  for (const [field, name] of OSSEM_FIELDS)
+    addField(data, field, Object.hasOwn(record, name) ? record[name] : undefined);
+  return data;
+}
+
 function flatData(record: JsonObject, eventId: number): EventData {
   const data = readEventData(record['EventData'], eventId);
   for (const member of ['event_data', 'StringInserts', 'Properties'] as const) {
@@ -513,7 +560,11 @@ function flatData(record: JsonObject, eventId: number): EventData {
     for (const [name, value] of readEventData(record[member], eventId)) addField(data, name, value);
   }
   // Names such as Description and User are not Sysmon's in records that keep the event's fields in a container.
-  if (data.size === 0) for (const [name, value] of flatFields(record, eventId)) addField(data, name, value);
-  if (!data.has('Hash')) addHashes(data, 'Hashes', (name) => textAt(record, [[name]]));
+  const readers = data.size > 0 ? [] : [flatFields, ossemFields, respelledFields];
+  for (const readFields of readers) {
+    if (data.has('ProcessGuid')) break;
+    for (const [name, value] of readFields(record, eventId)) addField(data, name, value);
+  }
+  if (!data.has('Hash')) addHashes(data, 'Hashes', (name) => textAt(record, digestPaths(name)));
   return data;
 }

@@ -101,14 +101,9 @@ const ISO_TIME = /^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d{3})?\d*Z$/;
  * Fields whose names a record of any event may have for something else: .NET's id of the process that wrote it, the account of that
  * process, fluentd's message.
  */
-const NAMES_OF_RECORDS: ReadonlySet<string> = new Set([
-  'ProcessId',
-  'User',
-  'Description',
-  'EventType',
-  'Type',
-  'Version',
-]);
+const NAMES_OF_RECORDS: ReadonlySet<string> = new Set(
+  'ProcessId User Description Product Company EventType Type Version'.split(' '),
+);
 
 /** What ConvertTo-Json writes for each of the Properties unless it is told to go deeper: the name of their type. */
 const EVENT_PROPERTY = 'System.Diagnostics.Eventing.Reader.EventProperty';
@@ -161,6 +156,26 @@ export function flatFields(record: JsonObject, eventId: number): EventData {
   if (names.every((name) => NAMES_OF_RECORDS.has(name))) return data;
   for (const name of names) addField(data, name, userOf(name, record[name]));
   return data;
+}
+
+/**
+ * The fields of a flat record that spells their names its own way: in any case, with `_` between their words (`process_guid`). Members
+ * that a record of any event may have stay out where they are spelled as records spell them, the id of Sysmon's service like that of its
+ * thread.
+ */
+export function respelledFields(record: JsonObject, eventId: number): EventData {
+  const names = Object.keys(record);
+  const hasOwnName = names.some((name) => /^execution_?process_?id$/i.test(name));
+  const thread = hasOwnName ? undefined : names.find((name) => /^thread_?id$/i.test(name));
+  const service = thread
+    ?.replace('thread', 'process')
+    .replace(/thread/i, (word) => (word === 'Thread' ? 'Process' : 'PROCESS'));
+  const respelled: { [name: string]: unknown } = Object.create(null);
+  for (const name of names) {
+    if (name === service || NAMES_OF_RECORDS.has(name)) continue;
+    respelled[sysmonName(name.replaceAll('_', ''), eventId)] ??= record[name];
+  }
+  return flatFields(respelled, eventId);
 }
 
 /** Splunk extracts `User` twice: from the header of its own text, where it is never translated, and from the event. */

@@ -324,6 +324,49 @@ const DIALECTS: readonly (readonly [string, unknown])[] = [
       winlog: { ...ECS.winlog, provider_name: undefined, provider_guid: undefined },
     },
   ],
+  [
+    'flat, only its fields in another case',
+    {
+      EventID: 1,
+      Channel: CHANNEL,
+      Computer: 'ws-7',
+      ...respelled(FIELDS, (name) => (name[0] ?? '').toLowerCase() + name.slice(1)),
+    },
+  ],
+  [
+    'flat, only its fields in snake case, beside the id of the service',
+    {
+      EventID: 1,
+      ProviderName: PROVIDER,
+      Computer: 'ws-7',
+      User: 'NT AUTHORITY\\SYSTEM',
+      ProcessID: SERVICE_PID,
+      ThreadID: 3900,
+      ...respelled(FIELDS, (name) => name.replace(/(?<=[a-z])(?=[A-Z])/g, '_').toLowerCase()),
+    },
+  ],
+  [
+    'flat, digests apart in lower case',
+    { ...NXLOG, Hashes: undefined, sha1: SHA1, md5: MD5, sha256: SHA256, imphash: IMPHASH },
+  ],
+  [
+    "HELK, names of OSSEM's model",
+    {
+      event_id: 1,
+      log_name: CHANNEL,
+      source_name: PROVIDER,
+      host_name: 'ws-7',
+      process_id: 4242,
+      process_guid: bare(GUID),
+      process_path: FIELDS.Image,
+      process_command_line: FIELDS.CommandLine,
+      process_parent_guid: bare(PARENT_GUID),
+      process_parent_path: FIELDS.ParentImage,
+      user_account: FIELDS.User,
+      hash_sha1: SHA1,
+      hash_md5: MD5,
+    },
+  ],
   ['ECS with dotted names', dotted(ECS)],
   [
     'ECS, first module',
@@ -777,6 +820,11 @@ describe('records written once for each rule', () => {
     expect([events.length, duplicates]).toEqual([2, 0]);
   });
 });
+
+/** An object with its own members named another way. */
+function respelled(record: object, spell: (name: string) => string): object {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [spell(name), value]));
+}
 
 function bare(guid: string): string {
   return guid.slice(1, -1);
