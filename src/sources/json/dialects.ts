@@ -1,6 +1,7 @@
 import { PROCESS_CREATION } from '../../event.js';
 import {
   addField,
+  addHashes,
   type EventData,
   fieldsOf,
   flatFields,
@@ -184,7 +185,7 @@ export const DIALECTS: readonly Dialect[] = [
     // The fields in their own place say more than `event.module`, which may be the collector's.
     provider: paths('winlog.provider_name', 'event.provider', 'winlog.provider_guid'),
     timeCreated: paths('@timestamp'),
-    data: (record, eventId) => readEventData(valueAt(record, path('winlog.event_data')), eventId),
+    data: winlogData,
   },
   {
     name: 'ECS: Winlogbeat with its Sysmon module, Elastic Agent',
@@ -404,9 +405,6 @@ const HAYABUSA_NAMES: ReadonlyMap<string, string> = new Map(
   ).map(([name, field]) => [name.toLowerCase(), field]),
 );
 
-/** How the digests of a record that splits them are called in `Hashes`, in Sysmon's order. */
-const HASH_NAMES = ['SHA1', 'MD5', 'SHA256', 'IMPHASH'] as const;
-
 /** The algorithms of OCSF's `fingerprint`, by `algorithm_id` and by name. */
 const OCSF_ALGORITHMS: ReadonlyMap<string, string> = new Map([
   ['1', 'MD5'],
@@ -419,6 +417,13 @@ const OCSF_ALGORITHMS: ReadonlyMap<string, string> = new Map([
   ['SHA256', 'SHA256'],
   ['IMPHASH', 'IMPHASH'],
 ]);
+
+/** Nothing but the digests was moved out of `winlog.event_data`, if that. */
+function winlogData(record: JsonObject, eventId: number): EventData {
+  const data = readEventData(valueAt(record, path('winlog.event_data')), eventId);
+  addEcsHashes(data, record, eventId);
+  return data;
+}
 
 /** The pipeline has moved what it knows a place for; the rest is still in `winlog.event_data`. */
 function ecsData(record: JsonObject, eventId: number): EventData {
@@ -435,10 +440,13 @@ function ecsData(record: JsonObject, eventId: number): EventData {
   }
   if (names.has('User')) addField(data, 'User', userAt(record, 'user'));
   if (isMoved(record)) addField(data, 'UtcTime', valueAt(record, path('@timestamp')));
-  addHashes(data, eventId === FILE_STREAM_CREATED ? 'Hash' : 'Hashes', (name) =>
-    textAt(record, ecsHashPaths(name, eventId)),
-  );
+  addEcsHashes(data, record, eventId);
   return data;
+}
+
+function addEcsHashes(data: EventData, record: JsonObject, eventId: number): void {
+  const field = eventId === FILE_STREAM_CREATED ? 'Hash' : 'Hashes';
+  addHashes(data, field, (name) => textAt(record, ecsHashPaths(name, eventId)));
 }
 
 /** Whether the pipeline has been at work, so that `@timestamp` is UtcTime. */
@@ -465,15 +473,6 @@ function userAt(record: JsonObject, holder: string): string | undefined {
   const name = textAt(record, paths(`${holder}.name`));
   const domain = textAt(record, paths(`${holder}.domain`));
   return name === undefined || domain === undefined ? name : `${domain}\\${name}`;
-}
-
-/** Adds `SHA1=…,MD5=…`, upper case as Sysmon writes it, where a record has its digests apart. */
-function addHashes(data: EventData, field: string, digest: (name: string) => string | undefined): void {
-  const parts = HASH_NAMES.flatMap((name) => {
-    const hex = digest(name);
-    return hex === undefined ? [] : [`${name}=${hex.toUpperCase()}`];
-  });
-  if (parts.length > 0) addField(data, field, parts.join(','));
 }
 
 function ocsfData(record: JsonObject, eventId: number): EventData {

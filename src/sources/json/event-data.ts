@@ -89,6 +89,9 @@ const FIELD_BY_LOWER_CASE: ReadonlyMap<string, string> = new Map(
   [...FIELDS.values(), [[...OLD_HASH_FIELDS]]].flat(2).map((name) => [name.toLowerCase(), name]),
 );
 
+/** How digests are called in `Hashes`, in Sysmon's order. */
+const HASH_NAMES = ['SHA1', 'MD5', 'SHA256', 'IMPHASH'] as const;
+
 const GUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 /** Fields of type HexInt: Velociraptor gives them as plain numbers. */
@@ -135,11 +138,35 @@ export function addField(data: EventData, name: string, value: unknown): void {
   if (text !== undefined && text !== NOT_AVAILABLE) data.set(name, text);
 }
 
+/** Adds `SHA1=…,MD5=…`, upper case as Sysmon writes it, where a record has its digests apart. */
+export function addHashes(data: EventData, field: string, digest: (name: string) => string | undefined): void {
+  if (!data.has(field)) addField(data, field, joinHashes(digest));
+}
+
+function joinHashes(digest: (name: string) => string | undefined): string | undefined {
+  const parts = HASH_NAMES.flatMap((name) => {
+    const hex = digest(name);
+    return hex === undefined ? [] : [`${name}=${hex.toUpperCase()}`];
+  });
+  return parts.length > 0 ? parts.join(',') : undefined;
+}
+
+/** `Hashes` as one text where a tool took it apart at its commas: lists of `SHA1=…`, lines of them, objects of digests by algorithm. */
+function hashesOf(value: unknown): string | undefined {
+  if (Array.isArray(value)) {
+    const parts = value.map(hashesOf).filter((part) => part !== undefined);
+    return parts.length > 0 ? parts.join(',') : undefined;
+  }
+  if (!isObject(value)) return textOf(value)?.replace(/\s*\n\s*/g, ',');
+  const digests = new Map(Object.entries(value).map(([name, digest]) => [name.toUpperCase(), textOf(digest)]));
+  return joinHashes((name) => digests.get(name)) ?? textOf(value);
+}
+
 function renderValue(name: string, value: unknown): string | undefined {
   if (HEX_FIELDS.has(name) && typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) {
     return `0x${value.toString(16)}`;
   }
-  const text = textOf(value);
+  const text = name === 'Hashes' ? hashesOf(value) : textOf(value);
   if (text === undefined) return undefined;
   if (/guid$/i.test(name) && GUID.test(text)) return `{${text}}`;
   if (name === 'UtcTime') return text.replace(ISO_TIME, '$1 $2$3');
@@ -202,6 +229,7 @@ export function readEventData(value: unknown, eventId: number): EventData {
   }
   const data: EventData = new Map();
   for (const [name, text] of Object.entries(value)) addField(data, sysmonName(name, eventId), text);
+  if (!data.has('Hash')) addHashes(data, 'Hashes', (name) => data.get(name) ?? data.get(name.toLowerCase()));
   return data;
 }
 

@@ -785,12 +785,33 @@ describe('hashes', () => {
     ['an IMPHASH alone', { Hashes: `IMPHASH=${IMPHASH}` }, {}],
     ['lower case, blanks, another order', { Hashes: `sha256=${SHA256}, sha1=${SHA1}` }, { sha1: SHA1, sha256: SHA256 }],
     ['none', { Hashes: '-' }, {}],
+    ['a list', { Hashes: [`MD5=${MD5}`, `SHA1=${SHA1}`] }, { sha1: SHA1, md5: MD5 }],
+    ['a list that is empty', { Hashes: [], Message: MESSAGE }, { sha1: SHA1, md5: MD5, sha256: SHA256 }],
+    ['an object', { Hashes: { MD5, SHA1, IMPHASH } }, { sha1: SHA1, md5: MD5 }],
+    ['an object, lower case', { Hashes: { sha1: SHA1, sha256: SHA256 } }, { sha1: SHA1, sha256: SHA256 }],
+    ['values parted by lines', { Hashes: `MD5=${MD5}\nSHA1=${SHA1}` }, { sha1: SHA1, md5: MD5 }],
     ['the two fields of Sysmon 1', { Hashes: undefined, HashType: 'SHA1', Hash: SHA1.toUpperCase() }, { sha1: SHA1 }],
     ['only the message has them', { Hashes: undefined, Message: MESSAGE }, { sha1: SHA1, md5: MD5, sha256: SHA256 }],
   ])('%s', async (_name, fields, hashes) => {
     const reading = await readAll(readJson, json({ ...NXLOG, ...fields }));
 
     expect(reading.hashes).toEqual([hashes]);
+  });
+
+  it.each([
+    ['the digests of the process', { process: { hash: { sha1: SHA1 } } }],
+    ['the digests alone', { hash: { sha1: SHA1.toUpperCase() } }],
+    [
+      'digests among the fields',
+      { winlog: { ...WINLOGBEAT_7.winlog, event_data: { ...FIELDS, Hashes: undefined, sha1: SHA1 } } },
+    ],
+  ])('are found where Winlogbeat keeps all else: %s', async (_name, members) => {
+    const { winlog } = WINLOGBEAT_7;
+    const record = { ...WINLOGBEAT_7, winlog: { ...winlog, event_data: { ...FIELDS, Hashes: undefined } }, ...members };
+
+    const { hashes, events } = await readAll(readJson, json(record));
+
+    expect([hashes, events[0]?.data.get('Hashes')]).toEqual([[{ sha1: SHA1 }], `SHA1=${SHA1.toUpperCase()}`]);
   });
 
   it('are not taken from a message where an insert was not resolved', async () => {
