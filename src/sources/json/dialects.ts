@@ -18,6 +18,8 @@ export interface Dialect {
   readonly members: readonly string[];
   /** What else must be so; an event id it must have in any case. */
   readonly matches?: (record: JsonObject) => boolean;
+  /** Whether that may stand behind the id and no other dialect takes the record without it: what stands up to the id tells nothing then. */
+  readonly needsWhole?: true;
   /** Where the id is; the first path that leads to one counts. */
   readonly eventId: readonly Path[];
   /** The id of a record that has none written in it. */
@@ -251,6 +253,7 @@ export const DIALECTS: readonly Dialect[] = [
     // `Id` alone says too little.
     ...flat('Id'),
     name: 'PowerShell: Get-WinEvent | ConvertTo-Json',
+    needsWhole: true,
     matches: (record) =>
       ['ProviderName', 'LogName', 'Message', 'Properties'].some((member) => Object.hasOwn(record, member)),
   },

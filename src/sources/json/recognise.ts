@@ -187,7 +187,7 @@ function recogniseDialect(record: JsonObject, dialect: Dialect): Recognition | u
   if (dialect.matches?.(record) === false) return undefined;
   const eventId = idAt(record, dialect.eventId) ?? dialect.impliedEventId?.(record);
   if (eventId === undefined) return undefined;
-  const [firstPath] = dialect.eventId;
+  const [firstPath] = dialect.needsWhole ? [] : dialect.eventId;
   const idPath = firstPath !== undefined && idOf(valueAt(record, firstPath)) === eventId ? { idPath: firstPath } : {};
   const event = new DialectEvent(record, dialect, eventId);
   return event.isSysmons() ? { event, ...idPath } : idPath;

@@ -107,6 +107,14 @@ describe('lines of a known layout', () => {
     expect([events.length, others]).toEqual([1, 2]);
   });
 
+  it('are parsed where only what stands behind the id gives the dialect away', async () => {
+    const wrapped = (id: number): string => `{"Id":${id},"result":{"EventID":1,"SourceName":"${PROVIDER}"}}`;
+
+    const { events, others } = await readAll(readJson, ['{"Id":1,"Message":""}', wrapped(1), wrapped(12)].join('\n'));
+
+    expect([events.length, others]).toEqual([2, 1]);
+  });
+
   it('are as many records as values stand on them, whatever parts these', async () => {
     const record = (id: number): string => `{"EventID":${id},"SourceName":"${PROVIDER}"}`;
     for (const separator of ['\0', '', ' ']) {
