@@ -27,6 +27,8 @@ export interface Dialect {
   /** Provider names or GUIDs. */
   readonly provider: readonly Path[];
   readonly channel: readonly Path[];
+  /** Where Splunk says which way the event came in, of which its channel may be a part. */
+  readonly input?: readonly Path[];
   readonly computer: readonly Path[];
   readonly recordId: readonly Path[];
   readonly timeCreated: readonly Path[];
@@ -37,6 +39,8 @@ export interface Dialect {
   /** Where the event stands once more as a text of its own, and its rendered message: they fill in what the fields lack. */
   readonly copy?: readonly Path[];
   readonly message?: readonly Path[];
+  /** Whether the fields may be all that there is, beside an id that is surely an event's: home-made tables. */
+  readonly isFlat?: boolean;
   /** Whether the tool writes one record for each of its rules that an event matches. */
   readonly isPerRule?: true;
 }
@@ -70,6 +74,7 @@ export const FLAT = {
     ],
   ),
   channel: paths('Channel', 'EventLog', 'LogName', 'log_name', 'channel'),
+  input: paths('source', 'sourcetype'),
   computer: paths(
     'Hostname',
     'Computer',
@@ -126,6 +131,7 @@ function flat(member: string): Dialect {
     eventId: paths(member),
     data: flatData,
     copy: paths('_raw'),
+    isFlat: true,
   };
 }
 
@@ -253,9 +259,12 @@ export const DIALECTS: readonly Dialect[] = [
     // `Id` alone says too little.
     ...flat('Id'),
     name: 'PowerShell: Get-WinEvent | ConvertTo-Json',
+    isFlat: false,
     needsWhole: true,
     matches: (record) =>
-      ['ProviderName', 'LogName', 'Message', 'Properties'].some((member) => Object.hasOwn(record, member)),
+      ['ProviderName', 'LogName', 'Message', 'Properties', 'ProcessGuid'].some((member) =>
+        Object.hasOwn(record, member),
+      ),
   },
 ];
 

@@ -15,6 +15,7 @@ import {
   objectAt,
   type Path,
   textAt,
+  textOf,
   valueAt,
 } from './members.js';
 import { toIsoUtc } from './time.js';
@@ -50,10 +51,14 @@ const SYSMON_GUIDS: ReadonlySet<string> = new Set([
 /** hayabusa abbreviates channels. */
 const SYSMON_CHANNEL = /^(?:(?:Microsoft-Windows|Linux)-)?Sysmon(?:\/Operational)?$/i;
 const ABBREVIATED_CHANNEL = 'Sysmon';
+/** Splunk's source or sourcetype of such an event. */
+const SYSMON_INPUT =
+  /^(?:.*[:\\/])?((?:Microsoft-Windows|Linux)-Sysmon)(?:\/|%4)Operational(?:\.evtx)?$|^(?:(?:Xml)?WinEventLog:)?(Sysmon)$/i;
 const WINDOWS_CHANNEL = 'Microsoft-Windows-Sysmon/Operational';
 
-/** Fields that no other event has together, where nothing else says whose it is. */
-const PROCESS_CREATION_FIELDS = ['ProcessGuid', 'Image', 'CommandLine', 'ParentProcessGuid'] as const;
+/** Fields that no other event has together, where nothing else says whose it is; with them one of those that may be empty. */
+const PROCESS_CREATION_FIELDS = ['ProcessGuid', 'Image', 'ParentProcessGuid'] as const;
+const LAUNCH_FIELDS = ['CommandLine', 'Hashes', 'ParentImage'] as const;
 const PROCESS_FIELDS = ['ProcessGuid', 'SourceProcessGuid', 'SourceProcessGUID'] as const;
 
 const DIALECTS_BY_MEMBER = groupByMember(DIALECTS, ({ members }) => members);
@@ -68,6 +73,7 @@ const TELLING_NAMES_IN_LOWER_CASE: ReadonlySet<string> = new Set(
 const TEXT_NAMES: ReadonlySet<string> = new Set([
   ...TEXT_PATHS.flatMap(([name = '']) => name),
   ...PROCESS_CREATION_FIELDS,
+  ...LAUNCH_FIELDS,
 ]);
 const TEXT_NAMES_IN_LOWER_CASE: ReadonlySet<string> = new Set([...TEXT_NAMES].map((name) => name.toLowerCase()));
 
@@ -153,9 +159,10 @@ function withoutFalseFriends(record: JsonObject): JsonObject {
   const isSplunks = ['sourcetype', '_raw', '_time'].some((name) => names.has(name));
   const isServices = names.has('threadid') && !names.has('executionprocessid');
   if (!isSplunks && !isServices) return record;
-  const kept = Object.entries(record).filter(([name]) => {
+  const kept = Object.entries(record).filter(([name, value]) => {
     const lower = name.toLowerCase();
-    return !(isSplunks && lower === 'source') && !(isServices && lower === 'processid');
+    const isPlace = isSplunks && lower === 'source' && channelOfInput(value) === undefined;
+    return !isPlace && !(isServices && lower === 'processid');
   });
   return Object.fromEntries(kept);
 }
@@ -227,7 +234,7 @@ class DialectEvent implements RecognisedEvent {
     this.eventId = eventId;
     this.isPerRule = dialect.isPerRule ?? false;
     this.#provider = textAt(record, dialect.provider);
-    this.#channel = textAt(record, dialect.channel);
+    this.#channel = textAt(record, dialect.channel) ?? inputChannelAt(record, dialect.input ?? []);
   }
 
   /**
@@ -237,7 +244,8 @@ class DialectEvent implements RecognisedEvent {
   isSysmons(): boolean {
     const origins = [this.#provider, this.#channel].filter((name) => name !== undefined);
     if (origins.length > 0) return origins.some(isSysmons);
-    if (hasSysmonShape(this.#ownFields(), this.eventId) || this.#copyInText() !== undefined) return true;
+    if (hasSysmonShape(this.#ownFields(), this.eventId, this.#dialect.isFlat) || this.#copyInText() !== undefined)
+      return true;
     const message = this.#textAt(this.#dialect.message);
     return message !== undefined && parseMessage(bareMessage(message))?.eventId === this.eventId;
   }
@@ -296,9 +304,28 @@ function isSysmons(name: string): boolean {
   );
 }
 
-function hasSysmonShape(data: EventData, eventId: number): boolean {
-  if (eventId === PROCESS_CREATION) return PROCESS_CREATION_FIELDS.every((name) => data.has(name));
-  return data.has('UtcTime') && PROCESS_FIELDS.some((name) => data.has(name));
+function inputChannelAt(record: JsonObject, paths: readonly Path[]): string | undefined {
+  for (const steps of paths) {
+    const channel = channelOfInput(valueAt(record, steps));
+    if (channel !== undefined) return channel;
+  }
+  return undefined;
+}
+
+/** The channel in what Splunk says of an event's way in; undefined where that is not Sysmon's: most ways in say nothing of it. */
+function channelOfInput(input: unknown): string | undefined {
+  const match = SYSMON_INPUT.exec(textOf(input) ?? '');
+  if (match === null) return undefined;
+  return match[1] === undefined ? WINDOWS_CHANNEL : `${match[1]}/Operational`;
+}
+
+/** Whether fields are those of an event of Sysmon's; of a flat record with this id a few are enough, if its digests are among them. */
+function hasSysmonShape(data: EventData, eventId: number, isFlat = false): boolean {
+  const isThere = (name: string): boolean => !/^-?$/.test(data.get(name) ?? '');
+  if (eventId !== PROCESS_CREATION) return isThere('UtcTime') && PROCESS_FIELDS.some(isThere);
+  if (PROCESS_CREATION_FIELDS.every(isThere) && LAUNCH_FIELDS.some(isThere)) return true;
+  const isPath = /[\\/]/.test(data.get('Image') ?? '');
+  return isFlat && isPath && Object.keys(fileHashesOf({ eventId, data })).length > 0;
 }
 
 /** Adds what only the rendered text has. An insert that was not resolved when it was rendered (`%23`) says nothing. */

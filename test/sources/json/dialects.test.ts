@@ -440,6 +440,20 @@ const DIALECTS: readonly (readonly [string, unknown])[] = [
     },
   ],
   [
+    'Splunk export, a few fields and the way in',
+    {
+      result: {
+        _time: 'x',
+        Computer: 'ws-7',
+        source: `XmlWinEventLog:${CHANNEL}`,
+        sourcetype: 'XmlWinEventLog',
+        EventCode: '1',
+        ...Object.fromEntries(CORE_FIELDS.map((name) => [name, FIELDS[name]])),
+        Hashes: HASHES,
+      },
+    },
+  ],
+  [
     'Splunk export, digests apart',
     { result: { EventCode: '1', Channel: CHANNEL, Computer: 'ws-7', ...FIELDS, Hashes: undefined, SHA1, MD5, SHA256 } },
   ],
@@ -663,6 +677,48 @@ describe('Winlogbeat without provider and channel', () => {
     const { events, hashes } = await readAll(readJson, json(record));
 
     expect([events[0]?.computer, hashes[0]?.sha1]).toEqual(['ws-7', SHA1]);
+  });
+});
+
+describe('a record without provider and channel', () => {
+  const fields = { ProcessGuid: GUID, Image: FIELDS.Image, ParentProcessGuid: PARENT_GUID };
+  it.each([
+    ['an empty command line', { EventID: 1, ...fields, CommandLine: '', Hashes: HASHES }],
+    ['no command line', { EventId: 1, ...fields, CommandLine: null, ParentImage: FIELDS.ParentImage }],
+    ['no id', { ...fields, CommandLine: 'a' }],
+    ["PowerShell's id", { Id: 1, MachineName: 'ws-7', ...fields, CommandLine: 'a' }],
+    ['its image and digests', { EventCode: '1', Image: FIELDS.Image, Hashes: HASHES }],
+    ['its image and one digest', { _time: 'x', EventCode: '1', Image: FIELDS.Image, SHA1 }],
+    ['its way in', { EventCode: '1', sourcetype: `XmlWinEventLog:${CHANNEL}`, Image: 'System' }],
+    ['its way in, in another case', { EVENTCODE: '1', SOURCE: `WinEventLog:${CHANNEL}`, _TIME: 'x', IMAGE: 'System' }],
+    [
+      'the file of its log',
+      { EventCode: '1', source: 'C:\\x\\Microsoft-Windows-Sysmon%4Operational.evtx', Image: 'System' },
+    ],
+  ])('is a process creation by %s', async (_name, record) => {
+    const { events } = await readAll(readJson, json(record));
+
+    expect(events.map((event) => event.data.get('Image'))).toEqual([
+      Object.entries(record).find(([name]) => /^image$/i.test(name))?.[1],
+    ]);
+  });
+
+  it.each([
+    [
+      'all fields empty',
+      { EventID: 1, UtcTime: '', ProcessGuid: '', Image: '', CommandLine: '', Hashes: '', ParentProcessGuid: '' },
+    ],
+    ['a few fields and no parent', { EventID: 1, ...fields, ParentProcessGuid: '', CommandLine: 'a' }],
+    ['another id', { Id: 3, UtcTime: FIELDS.UtcTime, ...fields, CommandLine: 'a' }],
+    ['an image that is no file', { EventID: 1, Image: 'debian', SHA1 }],
+    ['an image without digests', { EventID: 1, Image: FIELDS.Image, Hashes: '-' }],
+    ['the number of a row', { Id: 1, Image: FIELDS.Image, SHA1 }],
+    ['names of another model', { event: { code: 1 }, process: { executable: FIELDS.Image, hash: { sha1: SHA1 } } }],
+    ['another way in', { EventCode: 1, source: 'C:\\sysmon\\notes.txt', sourcetype: 'WinEventLog:System', Image: 'x' }],
+  ])('is none by %s', async (_name, record) => {
+    const { events, others } = await readAll(readJson, json(record));
+
+    expect([events, others]).toEqual([[], 1]);
   });
 });
 
