@@ -268,7 +268,7 @@ export const DIALECTS: readonly Dialect[] = [
   },
 ];
 
-/** All envelopes: Elasticsearch documents, Splunk's export, chainsaw hunt, Kibana's `fields`, what Graylog's search finds. */
+/** All envelopes: Elasticsearch documents, Splunk's export, chainsaw hunt, Kibana's `fields`, what Graylog's search finds, Splunk's collector, OpenTelemetry. */
 export const ENVELOPES: readonly Envelope[] = [
   { member: '_source', inside: [] },
   { member: 'result', inside: [] },
@@ -276,6 +276,12 @@ export const ENVELOPES: readonly Envelope[] = [
   { member: 'data', inside: [], matches: (record) => record['kind'] === 'evtx', isPerRule: true },
   { member: 'fields', inside: [] },
   { member: 'message', inside: [] },
+  {
+    member: 'event',
+    inside: [],
+    matches: (record) => ['time', 'sourcetype'].some((name) => Object.hasOwn(record, name)),
+  },
+  { member: 'body', inside: [] },
 ];
 
 /**

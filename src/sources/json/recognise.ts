@@ -87,6 +87,12 @@ const RESPELLINGS: readonly ((record: JsonObject) => JsonObject | undefined)[] =
 const XML_START = /<(?:\w+:)?(?:Event|DataItem)[\s>]/;
 const MAX_XML_START = 512;
 
+/** A text that is an event and nothing else. */
+const XML_EVENT = /^\s*(?:<\?xml[^>]{0,200}>\s*)?<(?:\w+:)?Event[\s>]/;
+
+/** Members that are read as such; one is enough for any tool. */
+const MAX_XML_MEMBERS = 4;
+
 const BULK_ACTIONS: ReadonlySet<string> = new Set(['index', 'create', 'update', 'delete']);
 const BULK_ACTION_MEMBER = /^(?:_\w+|pipeline|routing|require_alias|retry_on_conflict|dynamic_templates)$/;
 
@@ -121,10 +127,11 @@ function recogniseRecord(record: JsonObject, envelopes: number): Recognition | u
     const recognition = recogniseInAnyCase(spelling, envelopes);
     if (recognition !== undefined) return withoutIdPath(recognition);
   }
-  const recognition = recogniseTexts(record, envelopes) ?? recogniseShape(record);
-  if (recognition !== undefined || !hasOtherSpelling(record)) return recognition;
-  const anyCase = inAnyCase(record);
-  return recogniseTexts(anyCase, envelopes) ?? recogniseShape(anyCase);
+  for (const spelling of hasOtherSpelling(record) ? [record, inAnyCase(record)] : [record]) {
+    const recognition = recogniseTexts(spelling, envelopes) ?? recogniseShape(spelling);
+    if (recognition !== undefined) return recognition;
+  }
+  return recogniseXml(record);
 }
 
 /** Whether a name would be looked at for its text, or as a field, if it were in another case. */
@@ -171,7 +178,8 @@ function recogniseMembers(record: JsonObject, envelopes: number): Recognition | 
   let isFirst = true;
   for (const member of Object.keys(record)) {
     const dialects = DIALECTS_BY_MEMBER.get(member) ?? [];
-    const opened = ENVELOPES_BY_MEMBER.get(member) ?? [];
+    // Whether an object stands there is a part of a line's layout.
+    const opened = isObject(record[member]) ? (ENVELOPES_BY_MEMBER.get(member) ?? []) : [];
     if (dialects.length + opened.length === 0) continue;
     for (const dialect of dialects) {
       const recognition = recogniseDialect(record, dialect);
@@ -363,6 +371,18 @@ function recogniseTexts(record: JsonObject, envelopes: number): Recognition | un
     if (text === undefined || text === '') continue;
     const recognition = text.startsWith('{') ? recogniseJsonText(text, envelopes) : recogniseText(record, text);
     if (recognition !== undefined) return recognition;
+  }
+  return undefined;
+}
+
+/** The event stands as XML, from its first byte, in a member of any name: collectors and pipelines have many for the raw text. */
+function recogniseXml(record: JsonObject): Recognition | undefined {
+  let tried = 0;
+  for (const text of Object.values(record)) {
+    if (typeof text !== 'string' || !XML_EVENT.test(text)) continue;
+    const recognition = recogniseText(record, text);
+    tried += 1;
+    if (recognition !== undefined || tried === MAX_XML_MEMBERS) return recognition;
   }
   return undefined;
 }

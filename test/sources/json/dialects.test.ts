@@ -591,6 +591,20 @@ const DIALECTS: readonly (readonly [string, unknown])[] = [
   ['message alone', { host: 'ws-7', program: PROVIDER, message: MESSAGE }],
   ['journald', { _HOSTNAME: 'ws-7', SYSLOG_IDENTIFIER: 'sysmon', MESSAGE: XML }],
   ['journald, unprintable', { MESSAGE: [...Buffer.from(XML)] }],
+  ["Splunk's collector, XML", { time: 1.5, host: 'collector', sourcetype: 'XmlWinEventLog', event: XML }],
+  ["Splunk's collector, an object", { time: 1.5, host: 'collector', sourcetype: 'x', event: NXLOG }],
+  ['XML in a member of any name', { '@timestamp': 'x', host: { id: 1 }, event_raw: `\n ${XML}` }],
+  [
+    'plaso',
+    {
+      data_type: 'windows:evtx:record',
+      event_identifier: 1,
+      message: '[1 / 0x0001]',
+      strings: [],
+      xml_string: `<?xml version="1.0"?>\n${XML}`,
+    },
+  ],
+  ['OpenTelemetry', { body: { channel: CHANNEL, event_id: 1, host: 'ws-7', event_data: FIELDS } }],
   ['syslog of Log Analytics', { Computer: 'collector', SyslogMessage: `sysmon: ${XML}` }],
   ['JSON in a log line', { log: JSON.stringify(WINLOGBEAT_7) }],
 ];
@@ -793,6 +807,8 @@ describe('what is no process creation', () => {
       'a process activity of another product',
       { ...OCSF, metadata: { ...OCSF.metadata, log_provider: 'auditd', log_name: 'audit' } },
     ],
+    ['text that only quotes XML', { note: `he said: ${XML}` }],
+    ["another provider's XML", { raw: XML.replace(PROVIDER, 'Microsoft-Windows-Kernel-General') }],
     ['text that only quotes a message', { message: `he said: ${MESSAGE}` }],
     [
       "another provider's event that quotes a message",

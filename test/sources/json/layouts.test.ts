@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Layouts } from '../../../src/sources/json/layouts.js';
+import { recognise } from '../../../src/sources/json/recognise.js';
 import { readJson } from '../../../src/sources/json.js';
 import { type Reading, readAll } from '../reading.js';
 
@@ -27,10 +28,10 @@ const member: fc.Arbitrary<readonly [string, unknown]> = fc.oneof(
     fc.constantFrom('EventID', 'EventId', 'EventCode', 'event_id', 'Id'),
     fc.constantFrom(1, 10, 12, '1', '12', null, 1.5, 111111),
   ),
-  fc.tuple(fc.constantFrom('SourceName', 'Channel', 'Message', 'Image', 'x', 'eventid'), text),
+  fc.tuple(fc.constantFrom('SourceName', 'Channel', 'Message', 'message', 'Image', 'x', 'eventid'), text),
   fc.tuple(fc.constant('SourceName'), fc.constantFrom(PROVIDER, 'other')),
   fc.tuple(
-    fc.constantFrom('x', 'Event', 'winlog', '_source', 'result', 'data', 'fields'),
+    fc.constantFrom('x', 'Event', 'winlog', '_source', 'result', 'data', 'fields', 'message', 'body'),
     fc.constantFrom(
       { EventID: 1 },
       { EventID: 12, SourceName: PROVIDER },
@@ -105,6 +106,13 @@ describe('lines of a known layout', () => {
     const { events, others } = await readAll(readJson, [line('x'), line('y'), line('1')].join('\n'));
 
     expect([events.length, others]).toEqual([1, 2]);
+  });
+
+  it('are learnt where a text stands in the place of an envelope', () => {
+    const record = { message: 'x', body: 1, event_id: 12, source_name: PROVIDER };
+
+    expect(recognise(record)?.idPath).toEqual(['event_id']);
+    expect(recognise({ ...record, body: {} })?.idPath).toBeUndefined();
   });
 
   it('are parsed where only what stands behind the id gives the dialect away', async () => {
