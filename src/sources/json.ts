@@ -28,6 +28,7 @@ export async function readJson(
 ): Promise<void> {
   const source = new JsonSource(wanted, receiver, options.parsesEveryLine ?? false);
   await readValues(reader, source);
+  source.finish();
   if (source.isForeign()) throw new LogError('NOT_A_LOG', 'no JSON value in it');
 }
 
@@ -82,6 +83,8 @@ class JsonSource implements ValueVisitor {
   #others = 0;
   #hasValue = false;
   #rejects = 0;
+  /** Objects in no known form that may be Sysmon's events. */
+  #unknown = 0;
 
   constructor(wanted: WantedRecords, receiver: RecordReceiver, parsesEveryLine: boolean) {
     this.#wantedIds = wanted.eventIds;
@@ -96,6 +99,15 @@ class JsonSource implements ValueVisitor {
   /** Whether there was something, and none of it a JSON value. */
   isForeign(): boolean {
     return !this.#hasValue && this.#rejects > 0;
+  }
+
+  /** Says what was seen and not understood. */
+  finish(): void {
+    if (this.#unknown === 0) return;
+    const objects = this.#unknown === 1 ? '1 object names' : `${this.#unknown} objects name`;
+    this.#receiver.onNote(
+      `${objects} Sysmon's provider or channel in no form that is known here; what is in there was not read`,
+    );
   }
 
   isKnownOther(bytes: Buffer, start: number, end: number): boolean {
@@ -156,6 +168,7 @@ class JsonSource implements ValueVisitor {
     const event = recognition?.event;
     if (event === undefined || !this.#wantedIds.has(event.eventId)) {
       this.#pass(bytes);
+      if (recognition === undefined && namesSysmon(bytes)) this.#unknown += 1;
       if (recognition !== undefined || !isBulkAction(record)) this.#passOther(bytes, record);
       return;
     }
@@ -189,6 +202,17 @@ class JsonSource implements ValueVisitor {
     seen.add(recordId);
     return false;
   }
+}
+
+/**
+ * A text that is the provider's or channel's name and nothing else, also in JSON within a text, or the provider in XML: a message that
+ * mentions them has none of these.
+ */
+const SYSMON_NAME =
+  /(?:(?<!\\)"|:\s?\\"|<Provider Name=(?:'|\\"))(?:Microsoft-Windows|Linux)-Sysmon(?:\/Operational)?(?:\\?"|')/;
+
+function namesSysmon(object: Buffer): boolean {
+  return object.includes('-Sysmon') && SYSMON_NAME.test(object.toString('latin1'));
 }
 
 /** An object as it stands in the log's buffer. */

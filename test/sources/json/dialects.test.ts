@@ -829,6 +829,30 @@ describe('what is no process creation', () => {
   });
 });
 
+describe('objects in no known form', () => {
+  it.each([
+    ['a table', { tables: [{ columns: [{ name: 'Source' }], rows: [[PROVIDER, CHANNEL, 1]] }] }],
+    ['a table of XML', { fields: ['_raw'], rows: [[XML]] }],
+    ['JSON in a text', { columns: { data: JSON.stringify({ channel: CHANNEL, EventData: FIELDS }) } }],
+    ['names with what they hold behind them', { Source_s: PROVIDER, EventID_d: 1, Image_s: FIELDS.Image }],
+  ])('are noted where they name Sysmon: %s', async (_name, record) => {
+    const { events, others, notes } = await readAll(readJson, `${json(record)}\n${json(NXLOG)}\n${json(record)}`);
+
+    expect([events.length, others]).toEqual([1, 2]);
+    expect(notes).toEqual([expect.stringMatching(/^2 objects name Sysmon's provider or channel/)]);
+  });
+
+  it.each([
+    ['a mention', { log: { level: 'info' }, message: `reading ${CHANNEL} of "${PROVIDER}" has started: <Provider>` }],
+    ['other events', { ...NXLOG, EventID: 3 }],
+    ["another provider's event that mentions it", { EventID: 4688, SourceName: 'Other', Object: CHANNEL }],
+  ])('are not noted: %s', async (_name, record) => {
+    const { others, notes } = await readAll(readJson, json(record));
+
+    expect([others, notes]).toEqual([1, []]);
+  });
+});
+
 describe('other events', () => {
   it('are handed over where they are wanted, hashes from where their files are', async () => {
     const deletion = {
