@@ -3,6 +3,8 @@ import type { FileHashes } from '../../hash.js';
 import { asSysmonEvent, readEventXml } from '../event-xml.js';
 import { mayTell, parseMessage } from '../message.js';
 import { fileHashesOf } from '../record-view.js';
+import { readSingleRecord } from '../text/layouts.js';
+import { decodeRecord } from '../text/record.js';
 import { DIALECTS, type Dialect, ENVELOPES, type Envelope, FLAT, TEXT_PATHS } from './dialects.js';
 import { addField, type EventData, flatFields, parseEmbedded } from './event-data.js';
 import {
@@ -51,10 +53,11 @@ const SYSMON_GUIDS: ReadonlySet<string> = new Set([
 /** hayabusa abbreviates channels. */
 const SYSMON_CHANNEL = /^(?:(?:Microsoft-Windows|Linux)-)?Sysmon(?:\/Operational)?$/i;
 const ABBREVIATED_CHANNEL = 'Sysmon';
-/** Splunk's source or sourcetype of such an event. */
-const SYSMON_INPUT =
-  /^(?:.*[:\\/])?((?:Microsoft-Windows|Linux)-Sysmon)(?:\/|%4)Operational(?:\.evtx)?$|^(?:(?:Xml)?WinEventLog:)?(Sysmon)$/i;
 const WINDOWS_CHANNEL = 'Microsoft-Windows-Sysmon/Operational';
+
+/** Splunk's source or sourcetype of Sysmon's events: its kind of input before the channel, or the log's file. */
+const SYSMON_INPUT =
+  /^(?:.*[:\\/])?((?:Microsoft-Windows|Linux)-Sysmon)(?:\/|%4)Operational(?:\.evtx)?$|^(?:(?:Xml)?WinEventLog:)?Sysmon$/i;
 
 /** Fields that no other event has together, where nothing else says whose it is; with them one of those that may be empty. */
 const PROCESS_CREATION_FIELDS = ['ProcessGuid', 'Image', 'ParentProcessGuid'] as const;
@@ -69,11 +72,15 @@ const TELLING_NAMES_IN_LOWER_CASE: ReadonlySet<string> = new Set(
   [...DIALECTS_BY_MEMBER.keys(), ...ENVELOPES_BY_MEMBER.keys()].map((name) => name.toLowerCase()),
 );
 
+/** Where Wazuh keeps the line of text that an alert is about. */
+const LINE_MEMBER = 'full_log';
+
 /** Names of members that are looked at where no dialect claims a record. */
 const TEXT_NAMES: ReadonlySet<string> = new Set([
   ...TEXT_PATHS.flatMap(([name = '']) => name),
   ...PROCESS_CREATION_FIELDS,
   ...LAUNCH_FIELDS,
+  LINE_MEMBER,
 ]);
 const TEXT_NAMES_IN_LOWER_CASE: ReadonlySet<string> = new Set([...TEXT_NAMES].map((name) => name.toLowerCase()));
 
@@ -92,6 +99,9 @@ const XML_EVENT = /^\s*(?:<\?xml[^>]{0,200}>\s*)?<(?:\w+:)?Event[\s>]/;
 
 /** Members that are read as such; one is enough for any tool. */
 const MAX_XML_MEMBERS = 4;
+
+/** How OSSEC's agents start the line of a Windows event. */
+const WIN_EVT_LOG = /^\d{4} [A-Z][a-z]{2} [ \d]\d [\d:]{8} WinEvtLog: /;
 
 const BULK_ACTIONS: ReadonlySet<string> = new Set(['index', 'create', 'update', 'delete']);
 const BULK_ACTION_MEMBER = /^(?:_\w+|pipeline|routing|require_alias|retry_on_conflict|dynamic_templates)$/;
@@ -128,7 +138,7 @@ function recogniseRecord(record: JsonObject, envelopes: number): Recognition | u
     if (recognition !== undefined) return withoutIdPath(recognition);
   }
   for (const spelling of hasOtherSpelling(record) ? [record, inAnyCase(record)] : [record]) {
-    const recognition = recogniseTexts(spelling, envelopes) ?? recogniseShape(spelling);
+    const recognition = recogniseTexts(spelling, envelopes) ?? recogniseShape(spelling) ?? recogniseWinEvtLog(spelling);
     if (recognition !== undefined) return recognition;
   }
   return recogniseXml(record);
@@ -385,6 +395,15 @@ function recogniseXml(record: JsonObject): Recognition | undefined {
     if (recognition !== undefined || tried === MAX_XML_MEMBERS) return recognition;
   }
   return undefined;
+}
+
+/** Alerts of Wazuh's older agents have the event in their line of text alone. */
+function recogniseWinEvtLog(record: JsonObject): Recognition | undefined {
+  const line = textAt(record, [[LINE_MEMBER]]);
+  const text = line !== undefined && WIN_EVT_LOG.test(line) ? readSingleRecord(line) : undefined;
+  const event = text && decodeRecord(text);
+  if (event === undefined || typeof event === 'string') return undefined;
+  return recognised(event);
 }
 
 /** journalctl writes a text that it takes for unprintable as an array of its bytes. */

@@ -225,6 +225,8 @@ const WAZUH = {
   full_log: '{"win":{"system":{"eventID":"1"}}}',
 };
 
+const WIN_EVT_LOG = `2031 Feb 03 04:05:06 WinEvtLog: ${CHANNEL}: INFORMATION(1): ${PROVIDER}: SYSTEM: NT AUTHORITY: ws-7: ${MESSAGE.replaceAll('\r\n', '  ')}`;
+
 const FLUENT_BIT = {
   ProviderName: PROVIDER,
   EventID: 1,
@@ -417,6 +419,10 @@ const DIALECTS: readonly (readonly [string, unknown])[] = [
   ],
   ['Wazuh', WAZUH],
   ['Wazuh, the event alone', WAZUH.data],
+  [
+    'Wazuh, older agents',
+    { rule: { id: '184665' }, full_log: WIN_EVT_LOG, data: { id: '1', data: CHANNEL }, location: 'WinEvtLog' },
+  ],
   ['Wazuh dashboard', { _index: 'wazuh', _source: WAZUH }],
   ['Splunk export, XML', { preview: false, offset: 0, result: { _raw: XML, host: 'collector' } }],
   ['Splunk export, text', { preview: false, result: { _raw: SPLUNK_TEXT } }],
@@ -807,6 +813,11 @@ describe('what is no process creation', () => {
       'a process activity of another product',
       { ...OCSF, metadata: { ...OCSF.metadata, log_provider: 'auditd', log_name: 'audit' } },
     ],
+    [
+      "a line of another program's that quotes an older agent's",
+      { full_log: `Feb  3 04:05:06 host app: ${WIN_EVT_LOG}` },
+    ],
+    ["another provider's line of an older agent", { full_log: WIN_EVT_LOG.replaceAll(PROVIDER, 'Other') }],
     ['text that only quotes XML', { note: `he said: ${XML}` }],
     ["another provider's XML", { raw: XML.replace(PROVIDER, 'Microsoft-Windows-Kernel-General') }],
     ['text that only quotes a message', { message: `he said: ${MESSAGE}` }],
