@@ -44,6 +44,13 @@ export function looksLikeJson(head: Buffer): boolean {
   return whole.length > 0 && whole.every((line) => /^\{\s*".*\}\s*$/.test(line));
 }
 
+/** One of these stands in every event of Sysmon's. Most objects that no dialect claims are no logs of Windows at all, and are not looked into. */
+const SIGNS = ['Sysmon', 'sysmon', 'ProcessGuid', 'processGuid', 'processguid', 'Process Create'] as const;
+
+function mayHoldEvents(object: Buffer): boolean {
+  return SIGNS.some((sign) => object.includes(sign));
+}
+
 /** Elements of the arrays in an object that are looked at: some may be other providers', or no records. */
 const MAX_LOOKED_AT = 1000;
 
@@ -122,7 +129,7 @@ class JsonSource implements ValueVisitor {
     const record = parseObject(line);
     if (record === undefined) return false;
     const recognition = recognise(record);
-    if (recognition === undefined && (isWrapper(record) || holdsEvents(record))) return false;
+    if (recognition === undefined && (isWrapper(record) || (mayHoldEvents(line) && holdsEvents(record)))) return false;
     this.#take(line, record, recognition);
     return true;
   }
@@ -131,7 +138,7 @@ class JsonSource implements ValueVisitor {
     const record = parseObject(object);
     if (record !== undefined) {
       const recognition = recognise(record);
-      if (recognition === undefined && holdsEvents(record)) return false;
+      if (recognition === undefined && mayHoldEvents(object) && holdsEvents(record)) return false;
       this.#take(object, record, recognition, place.isElement);
       return true;
     }

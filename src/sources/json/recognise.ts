@@ -67,10 +67,9 @@ const PROCESS_FIELDS = ['ProcessGuid', 'SourceProcessGuid', 'SourceProcessGUID']
 const DIALECTS_BY_MEMBER = groupByMember(DIALECTS, ({ members }) => members);
 const ENVELOPES_BY_MEMBER = groupByMember(ENVELOPES, ({ member }) => [member]);
 
-/** Names of members that may give a dialect or an envelope away. */
-const TELLING_NAMES_IN_LOWER_CASE: ReadonlySet<string> = new Set(
-  [...DIALECTS_BY_MEMBER.keys(), ...ENVELOPES_BY_MEMBER.keys()].map((name) => name.toLowerCase()),
-);
+/** Names of members that may give a dialect away, and of those that may be envelopes. */
+const DIALECT_NAMES_IN_LOWER_CASE: ReadonlySet<string> = namesInLowerCase(DIALECTS_BY_MEMBER.keys());
+const ENVELOPE_NAMES_IN_LOWER_CASE: ReadonlySet<string> = namesInLowerCase(ENVELOPES_BY_MEMBER.keys());
 
 /** Where Wazuh keeps the line of text that an alert is about. */
 const LINE_MEMBER = 'full_log';
@@ -82,7 +81,7 @@ const TEXT_NAMES: ReadonlySet<string> = new Set([
   ...LAUNCH_FIELDS,
   LINE_MEMBER,
 ]);
-const TEXT_NAMES_IN_LOWER_CASE: ReadonlySet<string> = new Set([...TEXT_NAMES].map((name) => name.toLowerCase()));
+const TEXT_NAMES_IN_LOWER_CASE: ReadonlySet<string> = namesInLowerCase(TEXT_NAMES);
 
 /** The same members with other separators and prefixes, tried where no member gave a dialect away. */
 const RESPELLINGS: readonly ((record: JsonObject) => JsonObject | undefined)[] = [
@@ -151,7 +150,11 @@ function hasOtherSpelling(record: JsonObject): boolean {
 
 /** Names tell less apart here, so the dialects that ask for more come first, whatever the order of the record's members. */
 function recogniseInAnyCase(record: JsonObject, envelopes: number): Recognition | undefined {
-  if (!Object.keys(record).some((name) => TELLING_NAMES_IN_LOWER_CASE.has(name.toLowerCase()))) return undefined;
+  const isTold = Object.entries(record).some(([name, value]) => {
+    const lower = name.toLowerCase();
+    return DIALECT_NAMES_IN_LOWER_CASE.has(lower) || (ENVELOPE_NAMES_IN_LOWER_CASE.has(lower) && isObject(value));
+  });
+  if (!isTold) return undefined;
   const anyCase = inAnyCase(withoutFalseFriends(record));
   for (const dialect of DIALECTS) {
     if (!dialect.members.some((member) => Object.hasOwn(anyCase, member))) continue;
@@ -510,6 +513,10 @@ function withoutPrefixes(record: JsonObject): JsonObject | undefined {
       ? { winlog, message: members?.['message'] ?? members?.['full_message'] }
       : Object.keys(eventData ?? {}).length > 0 && { event_data: eventData }),
   };
+}
+
+function namesInLowerCase(names: Iterable<string>): ReadonlySet<string> {
+  return new Set([...names].map((name) => name.toLowerCase()));
 }
 
 function groupByMember<Kind>(
