@@ -230,7 +230,8 @@ function openEnvelope(record: JsonObject, envelope: Envelope, envelopes: number)
   const { event, idPath } = recognition;
   return {
     ...(event && { event: envelope.isPerRule ? perRule(event) : event }),
-    ...(idPath && { idPath: [...steps, ...idPath] }),
+    // What the envelope is known by may stand behind the id.
+    ...(idPath && envelope.matches === undefined && { idPath: [...steps, ...idPath] }),
   };
 }
 

@@ -108,6 +108,15 @@ describe('lines of a known layout', () => {
     expect([events.length, others]).toEqual([1, 2]);
   });
 
+  it('are parsed where only what stands behind the id gives the envelope away', async () => {
+    const inner = `"event":{"EventID":12,"SourceName":"${PROVIDER}"}`;
+    const outer = `"EventID":1,"SourceName":"${PROVIDER}"`;
+
+    const { events, others } = await readAll(readJson, `{${inner},"time":1}\n{${inner},${outer}}`);
+
+    expect([events.length, others]).toEqual([1, 1]);
+  });
+
   it('are learnt where a text stands in the place of an envelope', () => {
     const record = { message: 'x', body: 1, event_id: 12, source_name: PROVIDER };
 
