@@ -44,7 +44,7 @@ export function looksLikeJson(head: Buffer): boolean {
   return whole.length > 0 && whole.every((line) => /^\{\s*".*\}\s*$/.test(line));
 }
 
-/** One of these stands in every event of Sysmon's. Most objects that no dialect claims are no logs of Windows at all, and are not looked into. */
+/** Of which any event of Sysmon's has one. Most objects that no dialect claims are no logs of Windows at all, and are not looked into. */
 const SIGNS = ['Sysmon', 'sysmon', 'ProcessGuid', 'processGuid', 'processguid', 'Process Create'] as const;
 
 function mayHoldEvents(object: Buffer): boolean {

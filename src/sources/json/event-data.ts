@@ -157,7 +157,10 @@ function hashesOf(value: unknown): string | undefined {
     const parts = value.map(hashesOf).filter((part) => part !== undefined);
     return parts.length > 0 ? parts.join(',') : undefined;
   }
-  if (!isObject(value)) return textOf(value)?.replace(/\s*\n\s*/g, ',');
+  if (!isObject(value))
+    return textOf(value)
+      ?.trim()
+      .replace(/\s*\n\s*/g, ',');
   const digests = new Map(Object.entries(value).map(([name, digest]) => [name.toUpperCase(), textOf(digest)]));
   return joinHashes((name) => digests.get(name)) ?? textOf(value);
 }
@@ -192,8 +195,8 @@ export function flatFields(record: JsonObject, eventId: number): EventData {
  */
 export function respelledFields(record: JsonObject, eventId: number): EventData {
   const names = Object.keys(record);
-  const hasOwnName = names.some((name) => /^execution_?process_?id$/i.test(name));
-  const thread = hasOwnName ? undefined : names.find((name) => /^thread_?id$/i.test(name));
+  const isToldApart = names.some((name) => /^execution_?process_?id$/i.test(name));
+  const thread = isToldApart ? undefined : names.find((name) => /^thread_?id$/i.test(name));
   const service = thread
     ?.replace('thread', 'process')
     .replace(/thread/i, (word) => (word === 'Thread' ? 'Process' : 'PROCESS'));

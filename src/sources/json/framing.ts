@@ -99,7 +99,8 @@ export function* arraysOfObjects(
 /**
  * Shows `visitor` every record-like value of a JSON log, whatever its layout: lines, pretty objects one after another, arrays and
  * arrays in wrappers (their elements are the values, framed one at a time), values behind NUL or commas.
- * A line that is broken costs that line, a value that is too large and holds no array of objects that value. Rejects where reading or the visitor fails.
+ * A line that is broken costs that line, a value that is too large and holds no array of objects that value. Rejects where reading or
+ * the visitor fails.
  */
 export async function readValues(reader: ByteReader, visitor: ValueVisitor): Promise<void> {
   const framer = new Framer(visitor);
@@ -424,7 +425,7 @@ class Framer {
     this.#position = this.#valueStart;
     this.#depth = this.#frameDepth();
     this.#indent = this.#valueIndent;
-    this.#open(OBJECT);
+    this.#open(this.#kinds[this.#depth] ?? OBJECT);
     this.#held = 'wrapper';
     this.#isAnyArrayFrame = true;
   }

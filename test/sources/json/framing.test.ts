@@ -251,6 +251,17 @@ describe('large objects', () => {
     expect([reading.events.length, reading.others, reading.rejects]).toEqual([count + 1, 0, []]);
   });
 
+  it('in an array beside other values are wrappers, too', async () => {
+    const reading = await readAll(readJson, `[0,{"here":[${`${A},`.repeat(30_000)}${B}]}]\n${C}`);
+
+    expect([reading.events.length, images(reading).at(-1), reading.others, reading.rejects]).toEqual([
+      30_002,
+      'c',
+      0,
+      [],
+    ]);
+  });
+
   it('are held no longer than it takes to see that they wrap records', async () => {
     let shown = 0;
     let most = 0;
