@@ -122,8 +122,9 @@ export function readHeader(header: readonly string[], firstRow: readonly string[
     isDashAbsent: names.some((name) => name.includes('.')),
   };
   if (isEventHeader(names, eventIds.length > 0, firstRow)) return columns;
-  // Names may say nothing where a cell holds a whole event, as Sysmon for Linux sends it.
-  const event = firstRow === undefined ? undefined : recognise(toRecord(columns, firstRow))?.event;
+  // Names may say nothing where a cell holds a whole event, as Sysmon for Linux sends it; but they are no events themselves.
+  const hasNames = firstRow !== undefined && !header.some((name) => EVENT_XML.test(name));
+  const event = hasNames ? recognise(toRecord(columns, firstRow))?.event : undefined;
   const isEvent = event !== undefined && event.decode().data.size > 0;
   return isEvent || present.has('syslogmessage') ? columns : undefined;
 }
