@@ -10,7 +10,7 @@ import { algorithmOf } from './hash.js';
 import { type Judgement, Judgements } from './judgements.js';
 import type { KnownFiles } from './known-good/index.js';
 import type { LogFile } from './log-paths.js';
-import type { Lifetimes } from './lookup.js';
+import { digestsOf, type Lifetimes } from './lookup.js';
 import {
   amongFirstQuestions,
   carriedOver,
@@ -187,6 +187,8 @@ class EnrichRun {
   readonly #prints = new Map<WrittenFile, Awaited<ReturnType<LogStates['print']>>>();
   /** Files that waited for a question since earlier runs and are in none of this run's logs. */
   readonly #carried = new Set<number>();
+  /** Files that waited since earlier runs, were not taken over, and whose old answers were asked for again; by all their digests. */
+  readonly #reanswered = new Set<string>();
   /** Files of this run's logs that waited since earlier runs. */
   readonly #waitedBefore = new Set<number>();
   /** Logs to be read again at the next run. */
@@ -256,7 +258,7 @@ class EnrichRun {
     const order = await chooseQuestions(this.#judgements, this.#memory, waiting, this.#startedAt);
     // Before asking, so that a kill in the middle of it leaves the rest in the queue.
     if (!isDryRun) await this.#noteWaiting(order);
-    const quota = isDryRun ? await this.#usage() : await this.#ask(order);
+    const quota = isDryRun ? await this.#usage() : await this.#ask(order, waiting);
     for (const judgement of this.#judgements.all()) this.#judgements.flag(judgement);
     if (!isDryRun) {
       const refreshed = new Set<string>();
@@ -372,7 +374,7 @@ class EnrichRun {
     const answered = waited.filter(({ state }) => state !== 'due').map(({ hash }) => hash);
     const changed = (await changes?.unrefreshed()) ?? new Set();
     const others: string[] = [];
-    for (const hash of changed) {
+    for (const hash of new Set([...changed, ...this.#reanswered])) {
       const algorithm = algorithmOf(hash);
       if (algorithm === undefined || this.#judgements.find(hash) !== undefined) continue;
       this.#judgements.of({ algorithm, hash });
@@ -381,7 +383,7 @@ class EnrichRun {
     await this.#judgements.resolve();
     await flagFiles(this.#judgements, others, this.#memory);
     await refreshEarlierFiles(
-      new Set([...answered, ...changed]),
+      { changed, answered: new Set([...answered, ...this.#reanswered]) },
       {
         states,
         judgements: this.#judgements,
@@ -547,7 +549,7 @@ class EnrichRun {
   }
 
   /** Steps 2 and 3: asks in the given order. Returns the quota as it stands then, null for offline work. */
-  async #ask(order: RankedFiles): Promise<QuotaSummary | null> {
+  async #ask(order: RankedFiles, waiting: WaitingFiles): Promise<QuotaSummary | null> {
     const { questioner, maxLookups = Number.POSITIVE_INFINITY } = this.#job;
     if (questioner === undefined) return null;
     const { day } = await questioner.usage();
@@ -571,7 +573,12 @@ class EnrichRun {
       await questioner.lookUpAll(taken, (hash, outcome) => {
         reasons.delete(hash);
         const judgement = this.#judgements.find(hash);
-        // None of an old answer that is asked for again: what changes by it is refreshed as a change.
+        // None of an old answer that is asked for again; records of it may be waiting all the same, for more files wait than a run takes over.
+        if (judgement === undefined && outcome.kind === 'answered') {
+          for (const digest of digestsOf(outcome.lookup)) {
+            if (waiting.get(digest) !== undefined) this.#reanswered.add(digest);
+          }
+        }
         if (judgement !== undefined && outcome.kind === 'answered') {
           this.#judgements.settle(judgement, outcome.lookup, outcome.isOurs);
         } else if (judgement !== undefined && outcome.kind !== 'answered') {

@@ -4,7 +4,7 @@ import type { LookupKey } from '../hash.js';
 import type { Judgements } from '../judgements.js';
 import { inPlaceFile } from '../sinks/in-place.js';
 import { RECORD_FORMS, type RecordForm } from '../sinks/record-form.js';
-import { readMembers, refreshFile } from '../sinks/refresh.js';
+import { readMembers, refreshFile, type WrittenMember } from '../sinks/refresh.js';
 import type { ContainerLimits } from '../sources/index.js';
 import { flagFiles } from './choosing.js';
 import { writeContext } from './context-records.js';
@@ -19,13 +19,24 @@ export interface EarlierFilesObserver {
   onError(path: string, error: EnrichmentError): void;
 }
 
+/** Files of which more is known than when their records were written, by digests of theirs. */
+export interface News {
+  /** VirusTotal says something else of them: every record of theirs is to say it. */
+  readonly changed: ReadonlySet<string>;
+  /**
+   * An answer came for which records were waiting: those without one, and those marked stale, are to have it. Others say the same but for
+   * its time; on that account alone years of enriched files would be written anew with every answer on a file that runs every day.
+   */
+  readonly answered: ReadonlySet<string>;
+}
+
 /**
  * Refreshes all enriched files of earlier runs that hold one of these files, from its judgement; the logs are not needed, but where a
  * log is still as it was, the context of processes that are flagged now is written. Files that are gone are passed over.
  * Trouble with one file is reported; rejects with StorageError where what was done cannot be remembered.
  */
 export async function refreshEarlierFiles(
-  hashes: ReadonlySet<string>,
+  { changed, answered }: News,
   setup: {
     readonly states: LogStates;
     readonly judgements: Judgements;
@@ -36,14 +47,17 @@ export async function refreshEarlierFiles(
   },
   observer: EarlierFilesObserver,
 ): Promise<void> {
+  const hashes = new Set([...answered, ...changed]);
   if (hashes.size === 0) return;
   const { states, judgements, upToDate = new Set() } = setup;
   const isFlagged = [...hashes].some((hash) => {
     const verdict = judgements.find(hash)?.verdict;
     return verdict === 'malicious' || verdict === 'suspicious';
   });
-  const memberFor = ({ hash }: LookupKey): string | undefined =>
-    hashes.has(hash) ? judgements.find(hash)?.member : undefined;
+  const memberFor = ({ hash }: LookupKey, written: WrittenMember): string | undefined => {
+    const isNews = changed.has(hash) || (answered.has(hash) && isWaitingForAnswer(written));
+    return isNews ? judgements.find(hash)?.member : undefined;
+  };
   for (const file of states.holders(hashes)) {
     const { enrichedPath, logPath } = file;
     const form = RECORD_FORMS.get(file.form);
@@ -92,6 +106,10 @@ async function writeEarlierContext(
     if (!(error instanceof EnrichmentError) && systemCodeOf(error) === undefined) throw error;
     observer.onNote(logPath, `no context could be written: ${messageOf(error)}`);
   }
+}
+
+function isWaitingForAnswer({ verdict, stale }: WrittenMember): boolean {
+  return verdict === 'unchecked' || stale === true;
 }
 
 function exists(path: string): Promise<boolean> {

@@ -6,7 +6,7 @@ import type { FileEvidence } from '../evidence.js';
 import { algorithmOf, lookupKeyOf } from '../hash.js';
 import { Judgements } from '../judgements.js';
 import type { KnownFiles } from '../known-good/index.js';
-import { isFresh, type Lifetimes, type Lookup, lifetimeMs } from '../lookup.js';
+import { digestsOf, isFresh, type Lifetimes, type Lookup, lifetimeMs } from '../lookup.js';
 import type { EnrichQuestioner, RunObserver } from '../pipeline.js';
 import { scoreFile } from '../ranking.js';
 import type { SightingStore } from '../sightings/index.js';
@@ -49,7 +49,7 @@ export interface RecheckOutcome {
   readonly due: number;
   /** Of these, how many were answered anew. */
   readonly answered: number;
-  /** Enriched files whose records got a changed verdict. */
+  /** Enriched files whose records got a changed verdict, or a new answer in place of one that they marked stale. */
   readonly refreshed: readonly string[];
   readonly quota: QuotaSummary;
   readonly failures: readonly RunFailure[];
@@ -66,7 +66,8 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 
 /**
  * Asks again about files that ran here and whose answers are past their lifetime, the riskiest first (`riskOf`), as far as the quota
- * allows, and refreshes the enriched files that hold one whose verdict has changed. Rejects only with StorageError.
+ * allows, and refreshes the enriched files that hold one whose verdict has changed, or whose answer they mark as stale. Rejects only
+ * with StorageError.
  */
 export async function recheck(job: RecheckJob): Promise<RecheckOutcome> {
   const { questioner, observer = {}, maxLookups } = job;
@@ -80,7 +81,12 @@ export async function recheck(job: RecheckJob): Promise<RecheckOutcome> {
   if (before.resumes_at !== null || maxLookups === 0) {
     return { due: 0, answered: 0, refreshed: [], quota: before, failures };
   }
-  const due = await dueAnswers(job);
+  const waiting = await job.sightings.waiting();
+  /** Of the waiting files those that need to wait no more. Noted until their records say so, so that a kill before then loses nothing. */
+  const answeredWaiting = new Set<string>();
+  const due = await dueAnswers(job, (hash) => {
+    if (waiting.get(hash) !== undefined) answeredWaiting.add(hash);
+  });
   const questions = due.slice(0, maxLookups);
   let answered = 0;
   if (questions.length > 0) {
@@ -89,40 +95,53 @@ export async function recheck(job: RecheckJob): Promise<RecheckOutcome> {
     await questioner.lookUpAll(
       questions.map(({ hash }) => hash),
       (hash, outcome) => {
-        if (outcome.kind === 'answered') answered++;
+        if (outcome.kind === 'answered') {
+          answered++;
+          for (const digest of digestsOf(outcome.lookup)) {
+            if (waiting.get(digest) !== undefined) answeredWaiting.add(digest);
+          }
+        }
         observer.onOutcome?.(hash, outcome);
       },
     );
     const { failure } = questioner;
     if (failure !== undefined) fail({ code: failure.code, message: failure.message });
   }
-  const refreshed = await refreshChanged(job, fail);
+  const refreshed = await refreshRecords(job, answeredWaiting, fail);
   return { due: due.length, answered, refreshed, quota: await questioner.usage(), failures };
 }
 
-async function refreshChanged(job: RecheckJob, fail: (failure: RunFailure) => void): Promise<string[]> {
+async function refreshRecords(
+  job: RecheckJob,
+  answeredWaiting: ReadonlySet<string>,
+  fail: (failure: RunFailure) => void,
+): Promise<string[]> {
   const { states, observer = {}, cache, thresholds, lifetimes, knownGood, knownBad, changes } = job;
   const changed = await changes.unrefreshed();
-  if (states === undefined || states.isLost || changed.size === 0) return [];
+  const hashes = new Set([...changed, ...answeredWaiting]);
+  if (states === undefined || states.isLost || hashes.size === 0) return [];
+  const now = (job.clock ?? systemClock).now();
   const judgements = new Judgements({
     cache,
     thresholds,
     lifetimes,
-    now: (job.clock ?? systemClock).now(),
+    now,
     knownGood,
     knownBad,
     unaskedReason: 'waiting',
   });
-  for (const hash of changed) {
+  for (const hash of hashes) {
     const algorithm = algorithmOf(hash);
     if (algorithm !== undefined) judgements.of({ algorithm, hash });
   }
   await judgements.resolve();
   const memory = new Memory(job.sightings);
-  await flagFiles(judgements, [...changed], memory);
+  await flagFiles(judgements, [...hashes], memory);
+  // What has become old again meanwhile goes on waiting.
+  const answered = new Set([...answeredWaiting].filter((hash) => judgements.find(hash)?.state !== 'due'));
   const refreshed: string[] = [];
   await refreshEarlierFiles(
-    changed,
+    { changed, answered },
     { states, judgements, memory, limits: job.containerLimits ?? DEFAULT_LIMITS },
     {
       onRefreshed: (path) => {
@@ -135,10 +154,14 @@ async function refreshChanged(job: RecheckJob, fail: (failure: RunFailure) => vo
     },
   );
   await changes.markRefreshed(changed);
+  if (answered.size > 0) await job.sightings.updateWaiting({ due: [], settled: answered, now });
   return refreshed;
 }
 
-/** The answers that are due, on files that ran here, the riskiest first. Looks through all sightings once, a shard at a time. */
+/**
+ * The answers that are due, on files that ran here, the riskiest first. Looks through all sightings once, a shard at a time; `onFresh` is
+ * told of the files on which there is a fresh answer.
+ */
 export async function dueAnswers(
   job: Pick<
     RecheckJob,
@@ -153,6 +176,7 @@ export async function dueAnswers(
     | 'clock'
     | 'signal'
   >,
+  onFresh: (hash: string) => void = () => undefined,
 ): Promise<DueAnswer[]> {
   const { cache, sightings, lifetimes, thresholds, knownGood, knownBad, doNotAsk, signal } = job;
   const now = (job.clock ?? systemClock).now();
@@ -168,7 +192,8 @@ export async function dueAnswers(
     if (signal?.aborted) return [];
     for (const [hash, lookup] of await cache.getMany(digests)) {
       const file = lookupKeyOf(lookup.hashes)?.hash ?? hash;
-      if (!byFile.has(file) && !isFresh(lookup, lifetimes, now)) old.set(hash, lookup);
+      if (isFresh(lookup, lifetimes, now)) onFresh(hash);
+      else if (!byFile.has(file)) old.set(hash, lookup);
     }
     return old.keys();
   };

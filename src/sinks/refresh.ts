@@ -15,8 +15,14 @@ const MAX_LINE_BYTES = 32 * 1024 * 1024;
 
 const LINE_FEED = 0x0a;
 
-/** The `virustotal` member as it should be for a file, JSON text; undefined to leave it as it is. */
-type MemberFor = (key: LookupKey) => string | undefined;
+/** The `virustotal` member as it should be for a file, JSON text; undefined to leave it as it is. `written` is the one that stands there. */
+type MemberFor = (key: LookupKey, written: WrittenMember) => string | undefined;
+
+/** A member that stands in a file of ours, parsed; nothing in it is known to be as this program writes it. */
+export interface WrittenMember {
+  readonly verdict?: unknown;
+  readonly stale?: unknown;
+}
 
 /**
  * Streams an enriched file once and replaces the verdict's part of each record for which `memberFor` gives another member; all other
@@ -77,7 +83,9 @@ export async function readMembers(
   try {
     for await (const { line, isWhole } of linesOf(file)) {
       const found = isWhole ? form.findVerdict(line) : undefined;
-      if (found !== undefined) onMember(found.member, keyOf(found.member));
+      if (found === undefined) continue;
+      const json = parsedMember(found.member);
+      onMember(found.member, json && keyOf(json));
     }
   } finally {
     await file.close();
@@ -94,13 +102,14 @@ async function openEnriched(path: string): Promise<FileHandle> {
 
 /** The member that is to take the place of one; undefined where it is to stay. */
 function memberOtherThan(written: string, memberFor: MemberFor): string | undefined {
-  const key = keyOf(written);
-  const member = key && memberFor(key);
+  const json = parsedMember(written);
+  const key = json && keyOf(json);
+  const member = key && memberFor(key, json);
   return member === written ? undefined : member;
 }
 
-/** The look-up key that a member names, or undefined if it is none of ours or names none. */
-function keyOf(member: string): LookupKey | undefined {
+/** A member that names a file, or undefined if it is none of ours or names none. */
+function parsedMember(member: string): (WrittenMember & { readonly lookup_key: unknown }) | undefined {
   let json: unknown;
   try {
     json = JSON.parse(member);
@@ -108,7 +117,11 @@ function keyOf(member: string): LookupKey | undefined {
     // Not a line this program wrote: it is kept as it is.
     return undefined;
   }
-  if (typeof json !== 'object' || json === null || !('lookup_key' in json)) return undefined;
+  return typeof json === 'object' && json !== null && 'lookup_key' in json ? json : undefined;
+}
+
+/** The look-up key that a member names, or undefined if it names none. */
+function keyOf(json: { readonly lookup_key: unknown }): LookupKey | undefined {
   const algorithm = json.lookup_key;
   if (!isLookupAlgorithm(algorithm)) return undefined;
   const hash = new Map<string, unknown>(Object.entries(json)).get(algorithm);

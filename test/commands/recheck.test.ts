@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { runCheck } from '../../src/commands/check.js';
 import { runEnrich } from '../../src/commands/enrich.js';
 import { runRecheck } from '../../src/commands/recheck.js';
 import { nxlogLine } from '../../src/demo/json-logs.js';
@@ -121,6 +122,48 @@ describe('recheck', () => {
     expect(await runRecheck(running, {})).toBe(0);
     expect(running.said()).toMatch(/malicious {2}.*\n {11}was 0\/\d+ on 2026-03-04, 23\/\d+ now; ran on \d+ hosts?, /);
     expect(running.printed()).toBe('');
+  });
+
+  it('puts new answers in the place of those that records mark as stale, and writes no other file anew', async () => {
+    await enriched('logs');
+    mkdirSync(join(root, 'copy'));
+    writeFileSync(join(root, 'copy', 'night.jsonl'), readFileSync(join(root, 'logs', 'night.jsonl')));
+    await enriched('copy', {}, { offline: true });
+    const fresh = readFileSync(join(root, 'copy', 'night.jsonl.enriched.jsonl'), 'utf8');
+    clock.advance(40 * DAY_MS);
+    await enriched('logs', {}, { offline: true });
+    expect(membersOf('night.jsonl.enriched.jsonl')[0]).toMatchObject({ stale: true });
+    const day = clock.now().toISOString().slice(0, 10);
+
+    const { due, answered, changes, refreshed_files: refreshed } = await rechecked();
+
+    expect({ due, answered, changes, refreshed }).toEqual({
+      due: night.files.length,
+      answered: night.files.length,
+      changes: [],
+      refreshed: 1,
+    });
+    const text = readFileSync(join(root, 'logs', 'night.jsonl.enriched.jsonl'), 'utf8');
+    expect(text).not.toContain('"stale":true');
+    expect(membersOf('night.jsonl.enriched.jsonl')[0]?.['checked_at']).toContain(day);
+    // The same files, whose answers were fresh when this was written.
+    expect(readFileSync(join(root, 'copy', 'night.jsonl.enriched.jsonl'), 'utf8')).toBe(fresh);
+    expect((await enriched('logs')).logs).toMatchObject({ read: 0, unchanged: 1 });
+    expect(readFileSync(join(root, 'logs', 'night.jsonl.enriched.jsonl'), 'utf8')).toBe(text);
+  });
+
+  it('makes up for a refresh that a run before did not live to do', async () => {
+    await enriched('logs');
+    clock.advance(40 * DAY_MS);
+    await enriched('logs', {}, { offline: true });
+    // As much as a recheck that is killed leaves: the answer is in the cache, and its records do not have it.
+    expect(await runCheck(shell(), [turncoat], {})).toBe(0);
+    expect(membersOf('night.jsonl.enriched.jsonl')[0]).toMatchObject({ stale: true });
+
+    expect(await rechecked({}, { maxLookups: 1 })).toMatchObject({ refreshed_files: 1 });
+
+    for (const member of membersOf('night.jsonl.enriched.jsonl')) expect(member).not.toHaveProperty('stale');
+    expect(await rechecked({}, { maxLookups: 1 })).toMatchObject({ answered: 1, refreshed_files: 1 });
   });
 
   it('leaves the log alone that it had no need to read, and the next night has nothing to do', async () => {
