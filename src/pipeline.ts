@@ -1,3 +1,4 @@
+import { access } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { AnswerCache } from './cache/index.js';
 import type { ChangeLog } from './changes.js';
@@ -9,7 +10,7 @@ import { PROCESS_CREATION, type WantedRecords } from './event.js';
 import { algorithmOf } from './hash.js';
 import { type Judgement, Judgements } from './judgements.js';
 import type { KnownFiles } from './known-good/index.js';
-import type { LogFile } from './log-paths.js';
+import { contextPathOf, type LogFile } from './log-paths.js';
 import { digestsOf, type Lifetimes } from './lookup.js';
 import {
   amongFirstQuestions,
@@ -191,6 +192,8 @@ class EnrichRun {
   readonly #reanswered = new Set<string>();
   /** Files of this run's logs that waited since earlier runs. */
   readonly #waitedBefore = new Set<number>();
+  /** Whether files whose context was seen to in this run have one now. */
+  readonly #hasContext = new Map<WrittenFile, boolean>();
   /** Logs to be read again at the next run. */
   readonly #unsettled = new Set<WrittenFile>();
   readonly #logs = { read: 0, unchanged: 0, skipped: 0, failed: 0 };
@@ -387,7 +390,6 @@ class EnrichRun {
       {
         states,
         judgements: this.#judgements,
-        memory: this.#memory,
         limits: this.#setup.limits,
         upToDate: new Set(files.map(({ enrichedPath }) => resolve(enrichedPath))),
       },
@@ -477,6 +479,7 @@ class EnrichRun {
       counts,
       members: members.finished(),
       withheld,
+      hadContext: unchanged.hasContext,
     };
   }
 
@@ -538,6 +541,7 @@ class EnrichRun {
       counts,
       members,
       withheld,
+      hadContext: undefined,
     };
     // A failure is told at every run, so such a log is read at every run.
     if (hasFailedMember) this.#unsettled.add(written);
@@ -615,21 +619,28 @@ class EnrichRun {
     return (await this.#job.questioner?.usage()) ?? null;
   }
 
-  /** Writes what happened around flagged processes, for logs that can be read once more and were read or refreshed in this run. */
+  /**
+   * Writes what happened around flagged processes, for logs that can be read once more and were read or refreshed in this run, or whose
+   * context has got lost since.
+   */
   async #writeContexts(files: readonly WrittenFile[], refreshed: ReadonlySet<string>): Promise<void> {
     for (const file of files) {
       const { logPath, enrichedPath, logName } = file;
       if (logPath === undefined) continue;
-      // Nothing about it has changed since its context was written.
-      if (!this.#prints.has(file) && !refreshed.has(enrichedPath)) continue;
+      const isFlaggedNow = isFlagged(file, this.#judgements);
+      const hasChanged = this.#prints.has(file) || refreshed.has(enrichedPath);
+      if (!hasChanged && !(isFlaggedNow && (await isContextLost(file)))) continue;
       try {
-        if (!isFlagged(file, this.#judgements)) {
+        if (!isFlaggedNow) {
           await removeContext(enrichedPath);
+          this.#hasContext.set(file, false);
           continue;
         }
         this.#job.signal?.throwIfAborted();
         const log = { path: logPath, enrichedPath };
-        const records = await writeContext(log, this.#judgements, this.#setup.limits, this.#job.signal);
+        const saidOf = (hash: string): Judgement | undefined => this.#judgements.find(hash);
+        const records = await writeContext(log, saidOf, this.#setup.limits, this.#job.signal);
+        this.#hasContext.set(file, records > 0);
         this.#observer.onContext(enrichedPath, records);
       } catch (error) {
         // Read again at the next run, so that the context is not missing for ever.
@@ -651,7 +662,8 @@ class EnrichRun {
           this.#prints.get(file) ?? (file.logPath === undefined ? undefined : await states.print(file.logPath));
         if (this.#unsettled.has(file) || file.logPath === undefined) continue;
         const hashes = file.members.isWhole ? this.#hashesOf(file.members) : undefined;
-        const read = { logPath: file.logPath, counts: file.counts, withheld: file.withheld, hashes };
+        const hasContext = this.#hasContext.get(file) ?? file.hadContext;
+        const read = { logPath: file.logPath, counts: file.counts, withheld: file.withheld, hashes, hasContext };
         const options = { print: this.#optionsPrint, form: this.#setup.form.name };
         await states.note(print, file.enrichedPath, read, options);
       }
@@ -807,6 +819,15 @@ function countingReader(reader: ByteReader, onBytes: (bytes: number) => void): B
       return filled;
     },
   };
+}
+
+/** Whether a flagged file's context is not there; where none was to be written, since no record names its process, none is missed. */
+async function isContextLost({ enrichedPath, hadContext }: WrittenFile): Promise<boolean> {
+  if (hadContext === false) return false;
+  return access(contextPathOf(enrichedPath)).then(
+    () => false,
+    () => true,
+  );
 }
 
 /** What lists of known files said of a file when its record was written. */

@@ -3,7 +3,6 @@ import { writeCanonicalBody } from '../canonical.js';
 import { CONTEXT_EVENT_IDS, ParentIndex, type ProcessKey, processKey, selectContext } from '../context.js';
 import { PROCESS_CREATION, type RecordReceiver, type RecordView, type SysmonEvent } from '../event.js';
 import { lookupKeyOf, parseHashes } from '../hash.js';
-import type { Judgements } from '../judgements.js';
 import { contextPathOf } from '../log-paths.js';
 import { outputFile } from '../sinks/enriched-file.js';
 import { type ContainerLimits, openLogFile, readLog } from '../sources/index.js';
@@ -15,6 +14,18 @@ export function removeContext(enrichedPath: string): Promise<void> {
   return outputFile(contextPathOf(enrichedPath)).commit();
 }
 
+/** What is said of a file in the context. */
+interface SaidOfFile {
+  readonly verdict: unknown;
+  /** The `virustotal` member, JSON text. */
+  readonly member: string;
+}
+
+/** Whether a verdict makes a process one whose story is told. */
+export function isFlagging(verdict: unknown): boolean {
+  return verdict === 'malicious' || verdict === 'suspicious';
+}
+
 /**
  * Reads a log twice more and writes the records around its flagged processes: what they did and suffered, their children's process
  * creations and their ancestors', in canonical form, process creations with their verdict. Returns how many records there are.
@@ -22,7 +33,7 @@ export function removeContext(enrichedPath: string): Promise<void> {
  */
 export async function writeContext(
   log: { readonly path: string; readonly enrichedPath: string },
-  judgements: Judgements,
+  saidOf: (hash: string) => SaidOfFile | undefined,
   limits: ContainerLimits,
   signal?: AbortSignal,
 ): Promise<number> {
@@ -35,8 +46,7 @@ export async function writeContext(
     limits,
     (event) => {
       parents.add(event);
-      const judgement = judgementOf(event, judgements);
-      if (judgement?.verdict !== 'malicious' && judgement?.verdict !== 'suspicious') return;
+      if (!isFlagging(saidOfEvent(event, saidOf)?.verdict)) return;
       const key = processKey(event.computer, event.data.get('ProcessGuid'));
       if (key !== undefined) flagged.add(key);
     },
@@ -56,7 +66,7 @@ export async function writeContext(
         if (!isContext(event)) return;
         records++;
         writeCanonicalBody(event, out);
-        const member = event.eventId === PROCESS_CREATION ? judgementOf(event, judgements)?.member : undefined;
+        const member = event.eventId === PROCESS_CREATION ? saidOfEvent(event, saidOf)?.member : undefined;
         out.text(member === undefined ? '}\n' : `,"virustotal":${member}}\n`);
       },
       async () => {
@@ -75,9 +85,9 @@ export async function writeContext(
   return records;
 }
 
-function judgementOf(event: SysmonEvent, judgements: Judgements): ReturnType<Judgements['find']> {
+function saidOfEvent(event: SysmonEvent, saidOf: (hash: string) => SaidOfFile | undefined): SaidOfFile | undefined {
   const key = lookupKeyOf(parseHashes(event.data.get('Hashes') ?? ''));
-  return key === undefined ? undefined : judgements.find(key.hash);
+  return key === undefined ? undefined : saidOf(key.hash);
 }
 
 async function readEvents(

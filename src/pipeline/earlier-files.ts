@@ -1,15 +1,13 @@
 import { access } from 'node:fs/promises';
-import { EnrichmentError, messageOf, systemCodeOf } from '../errors.js';
-import type { LookupKey } from '../hash.js';
+import { EnrichmentError, messageOf, StorageError, systemCodeOf } from '../errors.js';
 import type { Judgements } from '../judgements.js';
+import { contextPathOf } from '../log-paths.js';
 import { inPlaceFile } from '../sinks/in-place.js';
 import { RECORD_FORMS, type RecordForm } from '../sinks/record-form.js';
-import { readMembers, refreshFile, type WrittenMember } from '../sinks/refresh.js';
+import { type MemberFor, readMembers, refreshFile, type WrittenMember } from '../sinks/refresh.js';
 import type { ContainerLimits } from '../sources/index.js';
-import { flagFiles } from './choosing.js';
-import { writeContext } from './context-records.js';
+import { isFlagging, removeContext, writeContext } from './context-records.js';
 import type { EarlierFile, LogStates } from './log-states.js';
-import type { Memory } from './memory.js';
 
 /** Who hears of enriched files of earlier runs. */
 export interface EarlierFilesObserver {
@@ -30,31 +28,30 @@ export interface News {
   readonly answered: ReadonlySet<string>;
 }
 
+/** What refreshing enriched files of earlier runs rests on. */
+interface RefreshSetup {
+  readonly states: LogStates;
+  readonly judgements: Judgements;
+  readonly limits: ContainerLimits;
+  /** Absolute paths of enriched files that hold all there is to know already. */
+  readonly upToDate?: ReadonlySet<string>;
+}
+
 /**
- * Refreshes all enriched files of earlier runs that hold one of these files, from its judgement; the logs are not needed, but where a
- * log is still as it was, the context of processes that are flagged now is written. Files that are gone are passed over.
- * Trouble with one file is reported; rejects with StorageError where what was done cannot be remembered.
+ * Refreshes all enriched files of earlier runs that hold one of these files, from its judgement, and before each its context, so that a kill
+ * in between leaves the file to be refreshed and the context to be written once more. The logs are not needed, but where what happened
+ * around a process is to be told that was not flagged before. Files that are gone are passed over. Trouble with one file is reported;
+ * rejects with StorageError where what was done cannot be remembered.
  */
 export async function refreshEarlierFiles(
   { changed, answered }: News,
-  setup: {
-    readonly states: LogStates;
-    readonly judgements: Judgements;
-    readonly memory: Memory;
-    readonly limits: ContainerLimits;
-    /** Absolute paths of enriched files that hold all there is to know already. */
-    readonly upToDate?: ReadonlySet<string>;
-  },
+  setup: RefreshSetup,
   observer: EarlierFilesObserver,
 ): Promise<void> {
   const hashes = new Set([...answered, ...changed]);
   if (hashes.size === 0) return;
   const { states, judgements, upToDate = new Set() } = setup;
-  const isFlagged = [...hashes].some((hash) => {
-    const verdict = judgements.find(hash)?.verdict;
-    return verdict === 'malicious' || verdict === 'suspicious';
-  });
-  const memberFor = ({ hash }: LookupKey, written: WrittenMember): string | undefined => {
+  const memberFor: MemberFor = ({ hash }, written) => {
     const isNews = changed.has(hash) || (answered.has(hash) && isWaitingForAnswer(written));
     return isNews ? judgements.find(hash)?.member : undefined;
   };
@@ -63,15 +60,13 @@ export async function refreshEarlierFiles(
     const form = RECORD_FORMS.get(file.form);
     if (form === undefined || upToDate.has(enrichedPath) || !(await exists(enrichedPath))) continue;
     try {
+      const found = await membersToBe(enrichedPath, form, memberFor);
+      if (!found.hasNews) continue;
+      const hasContext = await refreshContext(file, form, memberFor, found, setup, observer);
       const output = logPath === enrichedPath ? await inPlaceFile(logPath, 'is kept') : undefined;
-      // Asked before the file is written, which may be the log itself.
-      const isLogThere = isFlagged && (await states.isLogUnchanged(enrichedPath));
       if (!(await refreshFile(enrichedPath, memberFor, form, output))) continue;
       observer.onRefreshed(enrichedPath);
-      await states.noteRefreshed(enrichedPath);
-      if (isLogThere) await writeEarlierContext(file, form, setup, observer);
-      else if (isFlagged)
-        observer.onNote(logPath, 'the log is gone or has changed: what happened around is not written');
+      await states.noteRefreshed(enrichedPath, hasContext);
     } catch (error) {
       if (!(error instanceof EnrichmentError)) throw error;
       observer.onError(enrichedPath, error);
@@ -80,32 +75,89 @@ export async function refreshEarlierFiles(
   await states.save();
 }
 
-async function writeEarlierContext(
+/** What a file's members come to when it is refreshed. */
+interface MembersToBe {
+  /** Some member is to be another. */
+  readonly hasNews: boolean;
+  /** Some file is flagged then. */
+  readonly isFlagged: boolean;
+  /** Some file is flagged then of which there is news. */
+  readonly isNewsFlagged: boolean;
+}
+
+async function membersToBe(path: string, form: RecordForm, memberFor: MemberFor): Promise<MembersToBe> {
+  let hasNews = false;
+  let isFlagged = false;
+  let isNewsFlagged = false;
+  await readMembers(path, form, (member, key, written) => {
+    if (key === undefined) return;
+    const other = memberFor(key, written);
+    const isNews = other !== undefined && other !== member;
+    if (isNews) hasNews = true;
+    if (!isFlagging(isNews ? verdictIn(other) : written.verdict)) return;
+    isFlagged = true;
+    if (isNews) isNewsFlagged = true;
+  });
+  return { hasNews, isFlagged, isNewsFlagged };
+}
+
+/** As `contextFor`; its trouble is told and costs the context, nothing else. Returns undefined then. */
+async function refreshContext(...about: Parameters<typeof contextFor>): Promise<boolean | undefined> {
+  const [{ enrichedPath, logPath }, , , , , observer] = about;
+  try {
+    return await contextFor(...about);
+  } catch (error) {
+    if (error instanceof StorageError) observer.onError(contextPathOf(enrichedPath), error);
+    // As with any log: that it cannot be read again is no failure.
+    else if (error instanceof EnrichmentError || systemCodeOf(error) !== undefined)
+      observer.onNote(logPath, `no context could be written: ${messageOf(error)}`);
+    else throw error;
+    return undefined;
+  }
+}
+
+/** Makes the context of a file what its members, as they are to be, say of its processes. Returns whether there is one then. */
+async function contextFor(
   { enrichedPath, logPath }: EarlierFile,
   form: RecordForm,
-  {
-    judgements,
-    memory,
-    limits,
-  }: { readonly judgements: Judgements; readonly memory: Memory; readonly limits: ContainerLimits },
+  memberFor: MemberFor,
+  { isFlagged, isNewsFlagged }: MembersToBe,
+  { states, limits }: RefreshSetup,
   observer: EarlierFilesObserver,
-): Promise<void> {
-  // The context is that of all flagged processes of the log, whose other files were not asked about in this run.
-  const others: string[] = [];
-  await readMembers(enrichedPath, form, (_member, key) => {
-    if (key === undefined || judgements.find(key.hash) !== undefined) return;
-    judgements.of(key);
-    others.push(key.hash);
-  });
-  await judgements.resolve();
-  await flagFiles(judgements, others, memory);
-  try {
-    observer.onContext(enrichedPath, await writeContext({ path: logPath, enrichedPath }, judgements, limits));
-  } catch (error) {
-    // As with any log: that it cannot be read again is told and costs the context, nothing else.
-    if (!(error instanceof EnrichmentError) && systemCodeOf(error) === undefined) throw error;
-    observer.onNote(logPath, `no context could be written: ${messageOf(error)}`);
+): Promise<boolean> {
+  if (!isFlagged) {
+    await removeContext(enrichedPath);
+    return false;
   }
+  if (!(await states.isLogUnchanged(enrichedPath))) {
+    const contextPath = contextPathOf(enrichedPath);
+    const hasContext = await exists(contextPath);
+    if (hasContext) await refreshFile(contextPath, memberFor);
+    if (isNewsFlagged) {
+      observer.onNote(logPath, 'the log is gone or has changed: what happened around is not written');
+    }
+    return hasContext;
+  }
+  // What stands in the enriched file and no more: of other files the cache may know more by now, which is not for the context to tell.
+  const said = new Map<string, { readonly verdict: unknown; readonly member: string }>();
+  await readMembers(enrichedPath, form, (member, key, written) => {
+    if (key === undefined || said.has(key.hash)) return;
+    const other = memberFor(key, written);
+    said.set(key.hash, other === undefined ? { verdict: written.verdict, member } : saidBy(other));
+  });
+  const records = await writeContext({ path: logPath, enrichedPath }, (hash) => said.get(hash), limits);
+  observer.onContext(enrichedPath, records);
+  return records > 0;
+}
+
+function saidBy(member: string): { readonly verdict: unknown; readonly member: string } {
+  return { verdict: verdictIn(member), member };
+}
+
+/** The verdict that a member of this program's says. */
+function verdictIn(member: string): unknown {
+  const { verdict }: WrittenMember = JSON.parse(member);
+  return verdict;
 }
 
 function isWaitingForAnswer({ verdict, stale }: WrittenMember): boolean {

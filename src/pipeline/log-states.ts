@@ -27,6 +27,8 @@ interface LogState {
   readonly form: string;
   /** Which files its records name (`heldFiles`); null where they are too many to say. */
   readonly holds: string | null;
+  /** Whether a context was left beside it; undefined where that is not known. */
+  readonly hasContext: boolean | undefined;
 }
 
 /** An enriched file of an earlier run. */
@@ -94,7 +96,7 @@ export class LogStates {
     logPath: string,
     enrichedPath: string,
     options: string,
-  ): Promise<Pick<LogState, 'counts' | 'withheld'> | undefined> {
+  ): Promise<Pick<LogState, 'counts' | 'withheld' | 'hasContext'> | undefined> {
     const state = this.#states.get(resolve(enrichedPath));
     if (state === undefined || state.options !== options) return undefined;
     const [log, enriched] = await Promise.all([printOf(logPath), printOf(enrichedPath)]);
@@ -126,11 +128,12 @@ export class LogStates {
       readonly withheld: ReadonlySet<string>;
       /** The digests its records name; undefined where they are too many. */
       readonly hashes: Iterable<string> | undefined;
+      readonly hasContext: boolean | undefined;
     },
     options: { readonly print: string; readonly form: string },
   ): Promise<void> {
     if (print === undefined) return;
-    const { counts, withheld } = read;
+    const { counts, withheld, hasContext } = read;
     this.#set(enrichedPath, {
       log: print,
       enriched: (await printOf(enrichedPath)) ?? null,
@@ -140,6 +143,7 @@ export class LogStates {
       logPath: resolve(read.logPath),
       form: options.form,
       holds: read.hashes === undefined ? null : heldFiles(read.hashes),
+      hasContext,
     });
   }
 
@@ -163,14 +167,14 @@ export class LogStates {
     return state !== undefined && print !== undefined && isSame(print, state.log);
   }
 
-  /** Notes how an enriched file of an earlier run was left by its refresh, so that its log need not be read for that. */
-  async noteRefreshed(enrichedPath: string): Promise<void> {
+  /** Notes how an enriched file of an earlier run and its context were left by its refresh, so that its log need not be read for that. */
+  async noteRefreshed(enrichedPath: string, hasContext: boolean | undefined): Promise<void> {
     const state = this.#states.get(resolve(enrichedPath));
     const enriched = await printOf(enrichedPath);
     if (state === undefined || enriched === undefined) return;
     // Written into the log itself, which is then as it was left.
     const log = state.logPath === resolve(enrichedPath) ? enriched : state.log;
-    this.#set(enrichedPath, { ...state, log, enriched });
+    this.#set(enrichedPath, { ...state, log, enriched, hasContext });
   }
 
   #set(enrichedPath: string, state: LogState): void {
@@ -302,12 +306,13 @@ function statesFromJson(json: unknown): Record<string, LogState> | undefined {
     const log = printFromJson(value['log']);
     const enriched = value['enriched'] === null ? null : printFromJson(value['enriched']);
     const counts = countsFromJson(value['counts']);
-    const { withheld, options, logPath, form, holds } = value;
+    const { withheld, options, logPath, form, holds, hasContext } = value;
     if (log === undefined || enriched === undefined || counts === undefined || !isTextList(withheld)) return undefined;
     if (typeof logPath !== 'string' || typeof form !== 'string' || !(holds === null || typeof holds === 'string')) {
       return undefined;
     }
-    states.push([path, { log, enriched, counts, withheld, options, logPath, form, holds }]);
+    if (hasContext !== undefined && typeof hasContext !== 'boolean') return undefined;
+    states.push([path, { log, enriched, counts, withheld, options, logPath, form, holds, hasContext }]);
   }
   return Object.fromEntries(states);
 }

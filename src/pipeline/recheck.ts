@@ -135,14 +135,13 @@ async function refreshRecords(
     if (algorithm !== undefined) judgements.of({ algorithm, hash });
   }
   await judgements.resolve();
-  const memory = new Memory(job.sightings);
-  await flagFiles(judgements, [...hashes], memory);
+  await flagFiles(judgements, [...hashes], new Memory(job.sightings));
   // What has become old again meanwhile goes on waiting.
   const answered = new Set([...answeredWaiting].filter((hash) => judgements.find(hash)?.state !== 'due'));
   const refreshed: string[] = [];
   await refreshEarlierFiles(
     { changed, answered },
-    { states, judgements, memory, limits: job.containerLimits ?? DEFAULT_LIMITS },
+    { states, judgements, limits: job.containerLimits ?? DEFAULT_LIMITS },
     {
       onRefreshed: (path) => {
         refreshed.push(path);

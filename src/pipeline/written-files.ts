@@ -1,9 +1,10 @@
 import { EnrichmentError } from '../errors.js';
 import type { LookupKey } from '../hash.js';
-import type { Judgement, Judgements } from '../judgements.js';
+import type { Judgements } from '../judgements.js';
 import { inPlaceFile } from '../sinks/in-place.js';
 import type { RecordForm } from '../sinks/record-form.js';
 import { refreshFile } from '../sinks/refresh.js';
+import { isFlagging } from './context-records.js';
 import type { LogCounts } from './log-reading.js';
 import type { MembersAsWritten } from './members-as-written.js';
 
@@ -17,6 +18,8 @@ export interface WrittenFile {
   readonly members: MembersAsWritten;
   /** Hashes in it that a rule forbids asking about. */
   readonly withheld: ReadonlySet<string>;
+  /** Whether a context was left beside it by the run that read the log; undefined where that is not known, as of a log read in this run. */
+  readonly hadContext: boolean | undefined;
 }
 
 /** Step 4: rewrites the files that hold a record whose verdict has changed since it was written. Trouble with one is reported. */
@@ -49,12 +52,8 @@ function hasChanged(members: MembersAsWritten, judgements: Judgements): boolean 
 /** Whether a file of ours holds a process that some engine detects. */
 export function isFlagged({ members }: WrittenFile, judgements: Judgements): boolean {
   if (!members.isWhole) {
-    for (const judgement of judgements.all()) if (isDetected(judgement)) return true;
+    for (const { verdict } of judgements.all()) if (isFlagging(verdict)) return true;
   }
-  for (const [number] of members.all()) if (isDetected(judgements.at(number))) return true;
+  for (const [number] of members.all()) if (isFlagging(judgements.at(number).verdict)) return true;
   return false;
-}
-
-function isDetected({ verdict }: Judgement): boolean {
-  return verdict === 'malicious' || verdict === 'suspicious';
 }

@@ -16,7 +16,7 @@ const MAX_LINE_BYTES = 32 * 1024 * 1024;
 const LINE_FEED = 0x0a;
 
 /** The `virustotal` member as it should be for a file, JSON text; undefined to leave it as it is. `written` is the one that stands there. */
-type MemberFor = (key: LookupKey, written: WrittenMember) => string | undefined;
+export type MemberFor = (key: LookupKey, written: WrittenMember) => string | undefined;
 
 /** A member that stands in a file of ours, parsed; nothing in it is known to be as this program writes it. */
 export interface WrittenMember {
@@ -71,13 +71,13 @@ export async function refreshFile(
 }
 
 /**
- * Streams an enriched file and tells of each record's `virustotal` member: its text and the file it names (undefined where it names none).
- * Lines that are not this program's are passed over. Rejects with StorageError where the file cannot be read.
+ * Streams an enriched file and tells of each record's `virustotal` member: its text, the file it names (undefined where it names none), and
+ * then what it says. Lines that are not this program's are passed over. Rejects with StorageError where the file cannot be read.
  */
 export async function readMembers(
   path: string,
   form: RecordForm,
-  onMember: (member: string, key: LookupKey | undefined) => void,
+  onMember: (member: string, key: LookupKey | undefined, written: WrittenMember) => void,
 ): Promise<void> {
   const file = await openEnriched(path);
   try {
@@ -85,7 +85,7 @@ export async function readMembers(
       const found = isWhole ? form.findVerdict(line) : undefined;
       if (found === undefined) continue;
       const json = parsedMember(found.member);
-      onMember(found.member, json && keyOf(json));
+      onMember(found.member, json && keyOf(json), json ?? {});
     }
   } finally {
     await file.close();
@@ -103,7 +103,8 @@ async function openEnriched(path: string): Promise<FileHandle> {
 /** The member that is to take the place of one; undefined where it is to stay. */
 function memberOtherThan(written: string, memberFor: MemberFor): string | undefined {
   const json = parsedMember(written);
-  const key = json && keyOf(json);
+  if (json === undefined) return undefined;
+  const key = keyOf(json);
   const member = key && memberFor(key, json);
   return member === written ? undefined : member;
 }

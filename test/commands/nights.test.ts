@@ -17,6 +17,7 @@ import { Writable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runEnrich } from '../../src/commands/enrich.js';
 import { runQueue } from '../../src/commands/queue.js';
+import { runRecheck } from '../../src/commands/recheck.js';
 import { nxlogLine } from '../../src/demo/json-logs.js';
 import { buildNight, type NightFile } from '../../src/demo/night.js';
 import { evtxLog, writeNightLogs } from '../../src/demo/night-logs.js';
@@ -413,5 +414,86 @@ describe('evidence', () => {
       lines.some(({ EventID, EventData }) => EventID === 11 && EventData.TargetFilename.endsWith('nbtscan64.exe')),
     ).toBe(true);
     expect(readdirSync(logs)).not.toContain('DC-01.evtx.context.jsonl');
+  });
+});
+
+describe('what happened around flagged processes', () => {
+  const contexts = (): Map<string, string> =>
+    new Map(
+      readdirSync(logs)
+        .filter((name) => name.endsWith('.context.jsonl'))
+        .map((name) => [name, readFileSync(join(logs, name), 'utf8')]),
+    );
+
+  it('gets the answers that another night brings to its log, and reads as if it were written anew', async () => {
+    // Only the dropper is flagged, and is known to be before the others are asked about.
+    const others = night.files.filter(({ sha1 }) => sha1 !== dropper.sha1);
+    await start({
+      files: [
+        fileReport({ hashes: dropper, detections: 54 }),
+        ...others.map((hashes) => fileReport({ hashes, detections: 0 })),
+      ],
+    });
+    await oneNight({}, { maxLookups: 3 });
+    expect([...contexts().values()].join('')).toContain('"reason":"limit"');
+    const other = join(root, 'other');
+    mkdirSync(other);
+    writeFileSync(join(other, 'a.jsonl'), night.events.slice(0, 1).map(nxlogLine).join(''));
+    await runEnrich(shell(), [other], {});
+    const brought = contexts();
+    expect([...brought.values()].join('')).not.toContain('"reason":"limit"');
+    await oneNight();
+    expect(contexts()).toEqual(brought);
+    await oneNight({}, { force: true });
+    expect(contexts()).toEqual(brought);
+  });
+
+  it('gets them also where the log is gone', async () => {
+    await start();
+    await oneNight({}, { maxLookups: 3 });
+    for (const name of readdirSync(logs)) if (!/\.(enriched|context)\.jsonl$/.test(name)) rmSync(join(logs, name));
+    mkdirSync(join(root, 'other'));
+    writeFileSync(join(root, 'other', 'a.jsonl'), night.events.slice(0, 1).map(nxlogLine).join(''));
+    const before = [...contexts().keys()];
+    await runEnrich(shell(), [join(root, 'other')], {});
+    expect([...contexts().keys()]).toEqual(before);
+    expect([...contexts().values()].join('')).not.toContain('"reason":"limit"');
+  });
+
+  it('goes when a recheck leaves no process flagged', async () => {
+    await start();
+    await oneNight();
+    expect(contexts().size).toBeGreaterThan(0);
+    standIn.learn(
+      night.files.map(({ sha1, sha256, md5 }) => fileReport({ hashes: { sha1, sha256, md5 }, detections: 0 })),
+    );
+    clock.advance(40 * 86_400_000);
+    await runRecheck(shell(), {});
+    expect([...outputs().values()].join('')).not.toContain('"malicious"');
+    expect(contexts()).toEqual(new Map());
+  });
+
+  it('is there again after it was deleted, though its log is not read for its verdicts', async () => {
+    await start();
+    await oneNight();
+    const written = contexts();
+    for (const name of written.keys()) rmSync(join(logs, name));
+    expect((await oneNight()).logs).toMatchObject({ read: 0, unchanged: 4 });
+    expect(contexts()).toEqual(written);
+  });
+
+  it('is not looked for night after night where records do not name their process', async () => {
+    await start();
+    const line = night.events.find(({ data }) => data.get('Hashes')?.toLowerCase().includes(dropper.sha1));
+    if (line === undefined) throw new Error('the dropper runs in this night');
+    const data = new Map([...line.data].filter(([name]) => name !== 'ProcessGuid'));
+    logs = join(root, 'other');
+    mkdirSync(logs);
+    writeFileSync(join(logs, 'a.jsonl'), nxlogLine({ ...line, data }));
+    await oneNight();
+    expect(membersOf(dropper.sha1)).toMatchObject([{ verdict: 'malicious' }]);
+    const running = shell();
+    await runEnrich(running, [logs], { verbose: true });
+    expect(running.said()).not.toContain('records of context');
   });
 });
