@@ -46,7 +46,15 @@ export class UsageError extends EnrichmentError {}
 export class LogError extends EnrichmentError {}
 
 /** VirusTotal refused, failed or answered nonsense. */
-export class VirusTotalError extends EnrichmentError {}
+export class VirusTotalError extends EnrichmentError {
+  /** Nothing is asked any more in this run: the key was refused, or VirusTotal is down. */
+  readonly isFinal: boolean;
+
+  constructor(code: ErrorCode, message: string, options: ErrorOptions & { readonly isFinal?: boolean } = {}) {
+    super(code, message, options);
+    this.isFinal = options.isFinal ?? false;
+  }
+}
 
 /** The cache folder or an output cannot be written or read. */
 export class StorageError extends EnrichmentError {}

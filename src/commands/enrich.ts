@@ -231,7 +231,7 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
     if (plan !== undefined && !options.json) await print(shell.stdout, describePlan(plan));
 
     // All of tonight is done and told; what follows may take as long as the quota lasts.
-    const mayRecheck = !options.dryRun && options.recheck !== false && questioner?.failure === undefined;
+    const mayRecheck = !options.dryRun && options.recheck !== false && questioner?.failure?.isFinal !== true;
     const { alerts, rechecked } = await followUp({
       watch,
       output,

@@ -206,7 +206,7 @@ export function readQuotaAttempt(response: HttpResponse): QuotaAttempt {
 export function keyRefused({ status, code, message }: Refusal): VirusTotalError {
   const hint = status === 401 ? 'check VT_API_KEY' : 'the key may lack the right, or be banned';
   const cause = code === undefined ? message : `${code}: ${message}; ${hint}`;
-  return new VirusTotalError('KEY_REFUSED', `VirusTotal: HTTP ${status}, ${cause}`);
+  return new VirusTotalError('KEY_REFUSED', `VirusTotal: HTTP ${status}, ${cause}`, { isFinal: true });
 }
 
 function isRefusal(status: number): boolean {

@@ -54,8 +54,9 @@ export interface Questioner {
     onOutcome: (hash: string, outcome: Outcome) => void | Promise<void>,
   ): Promise<void>;
   /**
-   * What VirusTotal failed at last, with no answer since: KEY_REFUSED, SERVICE_DOWN, BAD_ANSWER or REQUEST_REFUSED. Asking has ended for
-   * good where the key was refused or several questions in a row came to nothing. Undefined where all is well, or is again.
+   * Which questions came to nothing through an error, of the last list and all single ones since, whatever came after them: how many, and
+   * what the first one came to; KEY_REFUSED, SERVICE_DOWN, BAD_ANSWER or REQUEST_REFUSED. Final where asking has ended for good: the key was
+   * refused, or several questions in a row came to nothing. Undefined where each question got its answer or may still be asked.
    */
   readonly failure: VirusTotalError | undefined;
 }
@@ -83,6 +84,9 @@ const MAX_FAILURES_IN_A_ROW = 5;
 const SHORTEST_POLL_MS = 250;
 /** A question with all its pauses takes less; then the other process hangs. */
 const MAX_POLLING_MS = 30 * 60_000;
+
+/** What a question may come to that got no answer. */
+type FailureCode = 'SERVICE_DOWN' | 'BAD_ANSWER' | 'REQUEST_REFUSED';
 
 /** Why nothing may be asked at present. */
 type Stop = Extract<Outcome, { kind: 'unanswered' }>;
@@ -120,8 +124,8 @@ export async function createQuestioner(options: QuestionerOptions): Promise<Ques
   const releasing = new Set<Promise<void>>();
   /** Why nothing is asked any more. */
   let ended: VirusTotalError | undefined;
-  /** What the last question that came to nothing came to, until there is an answer. */
-  let lastFailure: VirusTotalError | undefined;
+  /** What questions without an answer came to, by their hashes. */
+  const unanswered = new Map<string, { readonly code: FailureCode; readonly why: string }>();
   let spent: { readonly window: SpentWindow; readonly resumesAt: Date } | undefined;
   let failuresInARow = 0;
   /** After a 429: nobody asks before this, and then one asks before the others. */
@@ -247,6 +251,7 @@ export async function createQuestioner(options: QuestionerOptions): Promise<Ques
         case 'stopped':
           return turn.stop;
         case 'answered_meanwhile':
+          unanswered.delete(hash);
           return { kind: 'answered', lookup: turn.lookup, isOurs: false };
         case 'behind':
           await turn.until;
@@ -256,7 +261,7 @@ export async function createQuestioner(options: QuestionerOptions): Promise<Ques
           continue;
         case 'claimed_by_another': {
           if (polledMs >= MAX_POLLING_MS) {
-            return noteFailure('SERVICE_DOWN', 'another process has been asking about a file for too long');
+            return noteFailure(hash, 'SERVICE_DOWN', 'another process has been asking about a file for too long');
           }
           const pollMs = Math.max(SHORTEST_POLL_MS, polledMs / 4);
           await clock.sleep(pollMs, wake);
@@ -271,7 +276,7 @@ export async function createQuestioner(options: QuestionerOptions): Promise<Ques
       switch (attempt.kind) {
         case 'answer':
           failuresInARow = 0;
-          lastFailure = undefined;
+          unanswered.delete(hash);
           await onAnswer(attempt.lookup);
           return { kind: 'answered', lookup: attempt.lookup, isOurs: true };
         case 'throttled':
@@ -279,14 +284,15 @@ export async function createQuestioner(options: QuestionerOptions): Promise<Ques
         case 'refused':
           return failed(ended?.message ?? attempt.message);
         case 'bad_answer':
-          return noteFailure('BAD_ANSWER', attempt.why);
+          return noteFailure(hash, 'BAD_ANSWER', attempt.why);
         case 'bad_request':
-          return noteFailure('REQUEST_REFUSED', `HTTP ${attempt.status}, ${attempt.message}`);
+          return noteFailure(hash, 'REQUEST_REFUSED', `HTTP ${attempt.status}, ${attempt.message}`);
         case 'transient': {
           const pauseMs = Math.max(RETRY_PAUSES_MS[attempts] ?? 0, attempt.retryAfterMs ?? 0);
           attempts++;
           if (attempts >= MAX_ATTEMPTS || pauseMs > MAX_PAUSE_MS) {
             return noteFailure(
+              hash,
               'SERVICE_DOWN',
               `${attempt.why}, ${attempts} ${attempts === 1 ? 'attempt' : 'attempts'}`,
             );
@@ -298,18 +304,25 @@ export async function createQuestioner(options: QuestionerOptions): Promise<Ques
   }
 
   /** One bad file is nothing; several in a row are an outage, or something on the way that answers for VirusTotal. */
-  function noteFailure(code: 'SERVICE_DOWN' | 'BAD_ANSWER' | 'REQUEST_REFUSED', why: string): Stop {
+  function noteFailure(hash: string, code: FailureCode, why: string): Stop {
     failuresInARow++;
+    unanswered.set(hash, { code, why });
     const detail = code === 'SERVICE_DOWN' ? why : `${why} [${code}]`;
-    const isDown = failuresInARow >= MAX_FAILURES_IN_A_ROW;
-    const questions = failuresInARow === 1 ? 'the last question' : `${failuresInARow} questions in a row`;
-    const last = failuresInARow === 1 ? '' : ', the last';
-    lastFailure = new VirusTotalError(
-      isDown ? 'SERVICE_DOWN' : code,
-      `VirusTotal: ${questions} came to nothing${last}: ${isDown ? detail : why}; run again later`,
-    );
-    if (isDown) fail(lastFailure);
+    if (failuresInARow >= MAX_FAILURES_IN_A_ROW) {
+      const message = `VirusTotal: ${failuresInARow} questions in a row came to nothing, the last: ${detail}; run again later`;
+      fail(new VirusTotalError('SERVICE_DOWN', message, { isFinal: true }));
+    }
     return failed(detail);
+  }
+
+  /** What the questions that came to nothing came to, whatever their place: a file without an answer is one, also where others had more luck. */
+  function failureOfSome(): VirusTotalError | undefined {
+    const [first] = unanswered.values();
+    if (first === undefined) return undefined;
+    const { code, why } = first;
+    const questions = unanswered.size === 1 ? 'one question' : `${unanswered.size} questions`;
+    const which = unanswered.size === 1 ? '' : ', the first';
+    return new VirusTotalError(code, `VirusTotal: ${questions} came to nothing${which}: ${why}; run again later`);
   }
 
   async function questionOnce(hash: string, priority: number): Promise<Outcome> {
@@ -346,7 +359,7 @@ export async function createQuestioner(options: QuestionerOptions): Promise<Ques
 
   return {
     get failure() {
-      return ended ?? lastFailure;
+      return ended ?? failureOfSome();
     },
     lookUp: async (hash) => {
       const outcome = stopped() ?? (await ask(hash, PRIORITY.single));
@@ -355,6 +368,7 @@ export async function createQuestioner(options: QuestionerOptions): Promise<Ques
     },
     lookUpAll: async (hashes, onOutcome) => {
       const queue = new PQueue({ concurrency });
+      unanswered.clear();
       let broken: { readonly error: unknown } | undefined;
       let underWayWith: HashAlgorithm | undefined;
       try {

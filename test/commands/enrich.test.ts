@@ -262,16 +262,40 @@ describe('trouble', () => {
     expect(status).toBe(3);
     expect(summary.failures).toEqual([expect.objectContaining({ code: 'SERVICE_DOWN' })]);
     expect(said).toMatch(
-      /^no answer on 2 files: HTTP 503, 3 attempts\nVirusTotal: 2 questions in a row came to nothing/,
+      /^no answer on 2 files: HTTP 503, 3 attempts\nVirusTotal: 2 questions came to nothing, the first: /,
     );
   });
 
-  it('with one wrong answer among good ones: tells of it and keeps the others', async () => {
-    await start({ fault: ({ number }) => (number === 1 ? { kind: 'another_file' } : undefined) });
+  it.each([
+    ['first', 1],
+    ['in the middle', 3],
+    ['last', nightHashes.size],
+  ])('with one wrong answer among good ones, asked %s: tells of it, fails, and keeps the others', async (_, place) => {
+    await start({ fault: ({ number }) => (number === place ? { kind: 'another_file' } : undefined) });
     const { status, summary, said } = await summaryOf([logs], { VT_CONCURRENCY: '1' }, { quiet: true });
-    expect(said).toMatch(/^no answer on 1 file: .*\[BAD_ANSWER\]\n$/);
-    expect(summary).toMatchObject({ failures: [], hashes: { waiting: 1 } });
-    expect(status).toBe(0);
+    expect(said).toMatch(
+      /^no answer on 1 file: .*\[BAD_ANSWER\]\nVirusTotal: one question came to nothing: .*\[BAD_ANSWER\]\n$/,
+    );
+    expect(summary).toMatchObject({ failures: [{ code: 'BAD_ANSWER' }], hashes: { waiting: 1 } });
+    expect(status).toBe(3);
+  });
+
+  it('with one wrong answer: asks again about old answers all the same, and tells of it once', async () => {
+    await start({
+      fault: ({ number }) => (number === nightHashes.size + 1 ? { kind: 'another_file' } : undefined),
+    });
+    await summaryOf([logs]);
+    clock.advance(40 * 86_400_000);
+    const other = join(root, 'other');
+    mkdirSync(other);
+    const [event] = night.events.filter(({ eventId }) => eventId === 1);
+    if (event === undefined) throw new Error('the night has a process creation');
+    const data = new Map([...event.data, ['Hashes', `SHA1=${'7'.repeat(40)}`]]);
+    writeFileSync(join(other, 'a.jsonl'), nxlogLine({ ...event, data }));
+    const { status, summary } = await summaryOf([other]);
+    expect(standIn.requests).toHaveLength(nightHashes.size + 1 + nightHashes.size);
+    expect(summary.failures).toMatchObject([{ code: 'BAD_ANSWER' }]);
+    expect(status).toBe(3);
   });
 
   it('with a portal’s HTML instead of an answer: never a verdict from it', async () => {

@@ -220,34 +220,38 @@ describe('a failure that may pass', () => {
     expect(client.asked).toHaveLength(15);
   });
 
-  it('of single questions among good ones does not', async () => {
+  it('of single questions among good ones does not, and is told', async () => {
     const { lookUpAll, questioner } = await situation({
       attempt: (hash) =>
         Number.parseInt(hash, 16) % 3 === 0 ? { kind: 'bad_answer', why: 'another file' } : answer(hash),
       concurrency: 1,
     });
     expect(reasons(await lookUpAll(30)).filter((reason) => reason === 'error')).toHaveLength(10);
-    expect(questioner.failure).toBeUndefined();
+    expect(questioner.failure).toMatchObject({
+      code: 'BAD_ANSWER',
+      isFinal: false,
+      message: 'VirusTotal: 10 questions came to nothing, the first: another file; run again later [BAD_ANSWER]',
+    });
   });
 });
 
-describe('fewer failures than make an outage, and no answer after them', () => {
+describe('fewer failures than make an outage', () => {
   const bad: Attempt = { kind: 'bad_answer', why: 'an answer about another file' };
   const refused: Attempt = { kind: 'bad_request', status: 400, message: 'no' };
 
   it.each<[string, Attempt, number, string, string]>([
-    ['one outage', TRANSIENT, 1, 'SERVICE_DOWN', 'the last question came to nothing: HTTP 503, 3 attempts; run again'],
-    ['four', TRANSIENT, 4, 'SERVICE_DOWN', '4 questions in a row came to nothing, the last: HTTP 503, 3 attempts'],
-    ['the wrong file', bad, 2, 'BAD_ANSWER', 'the last: an answer about another file; run again later [BAD_ANSWER]'],
+    ['one outage', TRANSIENT, 1, 'SERVICE_DOWN', 'one question came to nothing: HTTP 503, 3 attempts; run again'],
+    ['four', TRANSIENT, 4, 'SERVICE_DOWN', '4 questions came to nothing, the first: HTTP 503, 3 attempts'],
+    ['the wrong file', bad, 2, 'BAD_ANSWER', 'the first: an answer about another file; run again later [BAD_ANSWER]'],
     ['no taken question', refused, 1, 'REQUEST_REFUSED', 'came to nothing: HTTP 400, no; run again'],
-  ])('passed for success: %s', async (_, attempt, count, code, text) => {
+  ])('are no success: %s', async (_, attempt, count, code, text) => {
     const { lookUpAll, questioner } = await situation({ attempt: () => attempt });
     expect(new Set(reasons(await lookUpAll(count)))).toEqual(new Set(['error']));
     expect(questioner.failure?.code).toBe(code);
     expect(questioner.failure?.message).toContain(text);
   });
 
-  it('passed for success after answers, and in a single question', async () => {
+  it('are none after answers, and in a single question, either', async () => {
     const { lookUpAll, questioner } = await situation({
       attempt: (hash, number) => (number <= 3 ? answer(hash) : bad),
       concurrency: 1,
@@ -258,13 +262,36 @@ describe('fewer failures than make an outage, and no answer after them', () => {
     expect(questioner.failure?.code).toBe('BAD_ANSWER');
   });
 
-  it('are over with an answer, and until then asking goes on', async () => {
+  it.each([1, 2, 3, 4])('come to the same wherever the bad answer comes: as number %i', async (place) => {
+    const { lookUpAll, questioner } = await situation({
+      attempt: (hash, number) => (number === place ? bad : answer(hash)),
+      concurrency: 1,
+    });
+    await lookUpAll(4);
+    expect(questioner.failure?.message).toBe(
+      'VirusTotal: one question came to nothing: an answer about another file; run again later [BAD_ANSWER]',
+    );
+  });
+
+  it('are over with an answer on the same file, or with another list; until then asking goes on', async () => {
     const { client, questioner } = await situation({ attempt: (hash, number) => (number === 1 ? bad : answer(hash)) });
     await questioner.lookUp(hashOf(0));
     expect(questioner.failure).toBeDefined();
     expect((await questioner.lookUp(hashOf(1))).kind).toBe('answered');
+    expect(questioner.failure).toBeDefined();
+    expect((await questioner.lookUp(hashOf(0))).kind).toBe('answered');
     expect(questioner.failure).toBeUndefined();
-    expect(client.asked).toHaveLength(2);
+    expect(client.asked).toHaveLength(3);
+  });
+
+  it('are not told again of the next list', async () => {
+    const { lookUpAll, questioner } = await situation({
+      attempt: (hash, number) => (number === 1 ? bad : answer(hash)),
+    });
+    await lookUpAll(1);
+    expect(questioner.failure).toBeDefined();
+    await questioner.lookUpAll([hashOf(7)], () => undefined);
+    expect(questioner.failure).toBeUndefined();
   });
 });
 
