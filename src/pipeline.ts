@@ -525,6 +525,10 @@ class EnrichRun {
       this.#add(counts);
       return undefined;
     }
+    if (end.kind === 'nothing_read') {
+      this.#logs.failed++;
+      return undefined;
+    }
     if (end.kind === 'not_a_log') {
       this.#logs.skipped++;
       this.#observer.onNote(log.name, `skipped: ${end.why}`);

@@ -57,7 +57,7 @@ export interface ReadingObserver {
   onMemberFailure(place: string, error: LogError): void;
 }
 
-/** How a reading ended. `not_a_log` only where the log was met in a folder; a named one that is none is an error. */
+/** How a reading ended. `nothing_read` where each member of an archive failed, as was told of each; `not_a_log` only where the log was met in a folder; a named one that is none is an error. */
 export type ReadingEnd =
   | {
       readonly kind: 'read';
@@ -66,6 +66,7 @@ export type ReadingEnd =
       readonly withheld: ReadonlySet<string>;
     }
   | { readonly kind: 'not_a_log'; readonly why: string }
+  | { readonly kind: 'nothing_read' }
   | { readonly kind: 'interrupted' };
 
 const OPEN_BRACE = 0x7b;
@@ -109,11 +110,18 @@ export async function readIntoFile(
 ): Promise<ReadingEnd> {
   const { output } = log;
   const receiver = new FileReceiver(log, setup, observer);
+  let hasFailedMember = false;
   try {
     const options = { filePath: log.filePath, limits: setup.limits, wanted: setup.wanted };
-    const { format } = await readLog(reader, options, receiver, (member, error) =>
-      observer.onMemberFailure(member === '' ? log.name : `${log.name}!${member}`, error),
-    );
+    const { format, parts } = await readLog(reader, options, receiver, (member, error) => {
+      hasFailedMember = true;
+      observer.onMemberFailure(member === '' ? log.name : `${log.name}!${member}`, error);
+    });
+    if (hasFailedMember && parts.length === 0 && log.counts.total === 0) {
+      // As with any log that cannot be read: what was written for it before stays.
+      await output.abandon();
+      return { kind: 'nothing_read' };
+    }
     await receiver.finish();
     return { kind: 'read', format, members: receiver.members(), withheld: receiver.withheld };
   } catch (error) {

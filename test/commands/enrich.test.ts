@@ -330,6 +330,30 @@ describe('trouble', () => {
     expect(named.summary.logs).toMatchObject({ unchanged: 1, failed: 2 });
   });
 
+  it('with an archive of which nothing can be read: counts it as failed; with one of which some can, as read', async () => {
+    await start();
+    const secret = { name: 'secret.jsonl', content: Buffer.from(nxlogLine(firstEvent)), isEncrypted: true };
+    writeFileSync(join(logs, 'night.jsonl'), zipArchive([secret]));
+    const { status, summary } = await summaryOf([join(logs, 'night.jsonl')]);
+    expect(status).toBe(3);
+    expect(summary.logs).toEqual({ read: 0, unchanged: 0, skipped: 0, failed: 1 });
+    expect(summary.failures).toMatchObject([{ code: 'ENCRYPTED', path: `${join(logs, 'night.jsonl')}!secret.jsonl` }]);
+    expect(readdirSync(logs)).not.toContain('night.jsonl.enriched.jsonl');
+
+    const open = { name: 'open.jsonl', content: Buffer.from(nxlogLine(firstEvent)) };
+    writeFileSync(join(logs, 'night.jsonl'), zipArchive([secret, open]));
+    const partly = await summaryOf([join(logs, 'night.jsonl')]);
+    expect(partly.status).toBe(3);
+    expect(partly.summary.logs).toMatchObject({ read: 1, failed: 0 });
+    expect(partly.summary.failures).toMatchObject([{ code: 'ENCRYPTED' }]);
+    const written = readFileSync(join(logs, 'night.jsonl.enriched.jsonl'), 'utf8');
+
+    // What was written for a log stays where it can be read no more.
+    writeFileSync(join(logs, 'night.jsonl'), zipArchive([secret]));
+    expect((await summaryOf([join(logs, 'night.jsonl')])).summary.logs).toMatchObject({ read: 0, failed: 1 });
+    expect(readFileSync(join(logs, 'night.jsonl.enriched.jsonl'), 'utf8')).toBe(written);
+  });
+
   // Root may read everything.
   if (process.getuid?.() !== 0) {
     it('with a log nobody may read: fails with its name', async () => {
