@@ -38,7 +38,7 @@ import { NATIVE_FORM, type RecordForm } from './sinks/record-form.js';
 import { readMembers } from './sinks/refresh.js';
 import type { ByteReader } from './sources/byte-reader.js';
 import { type ContainerLimits, DEFAULT_LIMITS, openLogFile } from './sources/index.js';
-import type { QuotaSummary, RunFailure, Summary } from './summary.js';
+import type { QuotaSummary, QuotaWindow, RunFailure, Summary } from './summary.js';
 import type { Thresholds } from './verdict.js';
 import type { Outcome, Questioner } from './virustotal/schedule.js';
 
@@ -74,6 +74,8 @@ export interface EnrichJob {
   readonly cache: AnswerCache;
   /** Absent for work with the cache alone. */
   readonly questioner?: EnrichQuestioner;
+  /** Tells, where there is no questioner, what of the quota is used. Without it nothing is, and nothing is limited. */
+  readonly usage?: () => Promise<QuotaSummary>;
   /** The memory of what ran, by which questions are ordered and evidence is flagged. Without it files are asked as they were met. */
   readonly sightings?: SightingStore;
   /** The history of changed verdicts, into which new ones get by way of the questioner: enriched files of earlier runs follow it. */
@@ -556,10 +558,10 @@ class EnrichRun {
     for (const name of Object.keys(counts) as (keyof LogCounts)[]) this.#counts[name] += counts[name];
   }
 
-  /** Steps 2 and 3: asks in the given order. Returns the quota as it stands then, null for offline work. */
-  async #ask(order: RankedFiles, waiting: WaitingFiles): Promise<QuotaSummary | null> {
+  /** Steps 2 and 3: asks in the given order. Returns the quota as it stands then. */
+  async #ask(order: RankedFiles, waiting: WaitingFiles): Promise<QuotaSummary> {
     const { questioner, maxLookups = Number.POSITIVE_INFINITY } = this.#job;
-    if (questioner === undefined) return null;
+    if (questioner === undefined) return this.#usage();
     const { day } = await questioner.usage();
     const left = day.limit === null ? Number.POSITIVE_INFINITY : day.limit - day.used;
     const old = await this.#oldAnswers(order, left);
@@ -619,8 +621,9 @@ class EnrichRun {
     }
   }
 
-  async #usage(): Promise<QuotaSummary | null> {
-    return (await this.#job.questioner?.usage()) ?? null;
+  async #usage(): Promise<QuotaSummary> {
+    const { questioner, usage } = this.#job;
+    return (await (questioner === undefined ? usage?.() : questioner.usage())) ?? UNLIMITED_QUOTA;
   }
 
   /**
@@ -717,7 +720,7 @@ class EnrichRun {
     this.#fail({ code: 'INTERRUPTED', message: `interrupted${rest}; the next run goes on [INTERRUPTED]` });
   }
 
-  #summarise(quota: QuotaSummary | null): Summary {
+  #summarise(quota: QuotaSummary): Summary {
     const files = { cached: 0, known_good: 0, known_bad: 0, placeholder: 0, asked: 0, waiting: 0 };
     const counts = this.#counts;
     const verdicts = { malicious: 0, suspicious: 0, undetected: 0, unknown: 0, unchecked: counts.withoutHash };
@@ -759,6 +762,9 @@ const MAX_LOCATED = 20_000;
 
 /** So many of the files that are due are described. */
 const PLANNED_SHOWN = 10;
+
+const UNUSED: QuotaWindow = { used: 0, limit: null };
+const UNLIMITED_QUOTA: QuotaSummary = { minute: UNUSED, day: UNUSED, month: UNUSED, resumes_at: null };
 
 const STDIN_NAME = 'standard input';
 

@@ -26,7 +26,7 @@ export interface RunRecord {
   readonly records: Summary['records'] | null;
   readonly hashes: Summary['hashes'] | null;
   readonly verdicts: Summary['verdicts'] | null;
-  readonly quota: Summary['quota'];
+  readonly quota: Summary['quota'] | null;
   /** The first of its failures; `failure_count` has all. */
   readonly failures: readonly RunFailure[];
   readonly failure_count: number;

@@ -57,7 +57,8 @@ export interface Summary {
     readonly waiting: number;
   };
   readonly verdicts: { readonly [name in VerdictName]: number };
-  readonly quota: QuotaSummary | null;
+  /** Also of a run that asks nothing, from the ledger alone. */
+  readonly quota: QuotaSummary;
   readonly failures: readonly RunFailure[];
   readonly elapsed_ms: number;
 }

@@ -44,7 +44,12 @@ const summary: Summary = {
   },
   hashes: { distinct: 21, cached: 0, known_good: 0, known_bad: 0, placeholder: 0, asked: 21, waiting: 0 },
   verdicts: { malicious: 2, suspicious: 1, undetected: 237, unknown: 17, unchecked: 0 },
-  quota: null,
+  quota: {
+    minute: { used: 0, limit: 4 },
+    day: { used: 0, limit: 500 },
+    month: { used: 0, limit: 15_500 },
+    resumes_at: null,
+  },
   failures: [],
   elapsed_ms: 3000,
 };

@@ -26,6 +26,7 @@ import { NATIVE_FORM, RECORD_FORMS, type RecordForm } from '../sinks/record-form
 import { streamByteReader } from '../sources/byte-reader.js';
 import { temporaryFolder } from '../storage/temporary.js';
 import type { RunFailure, Summary } from '../summary.js';
+import { idleQuota } from './idle-quota.js';
 import { describePlan, planOf } from './plan.js';
 import { changedVerdicts, describeChanges, describeRecheck, followUp, recheckJson } from './recheck.js';
 import { describeSummary, LostMemory, loudnessOf, RunOutput } from './run-output.js';
@@ -168,7 +169,9 @@ export async function runEnrich(shell: Shell, paths: readonly string[], options:
       ...(spool === undefined
         ? {}
         : { stdin: { reader: streamByteReader(shell.stdin), enrichedPath: spool.enrichedPath } }),
-      ...(questioner === undefined ? {} : { questioner }),
+      ...(questioner === undefined
+        ? { usage: () => idleQuota(config, { cache, clock: shell.clock, say: report }) }
+        : { questioner }),
       eventIds,
       isEveryRecordWritten: options.allEvents ?? false,
       isInPlace: options.inPlace ?? false,

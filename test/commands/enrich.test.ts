@@ -104,7 +104,7 @@ describe('the nightly job', () => {
     expect(Object.values(parts).reduce((sum, part) => sum + part)).toBe(distinct);
     expect(Object.values(verdicts).reduce((sum, count) => sum + count)).toBe(creations);
     expect(summary.logs).toEqual({ read: 2, unchanged: 0, skipped: 0, failed: 0 });
-    expect(summary.quota?.day.used).toBe(nightHashes.size);
+    expect(summary.quota.day.used).toBe(nightHashes.size);
   });
 
   it('writes each verdict beside its record and changes nothing else in it', async () => {
@@ -159,12 +159,30 @@ describe('the nightly job', () => {
     const { status, summary } = await summaryOf([logs], { VT_API_KEY: '' }, { offline: true });
     expect(status).toBe(0);
     expect(summary.verdicts.unchecked).toBe(summary.records.process_creations);
-    expect(summary.quota).toBeNull();
+    expect(summary.quota).toEqual({
+      minute: { used: 0, limit: 1000 },
+      day: { used: 0, limit: 500 },
+      month: { used: 0, limit: 15_500 },
+      resumes_at: null,
+    });
     expect(recordsOf(join(logs, 'night.jsonl.enriched.jsonl'))[0]?.virustotal).toMatchObject({
       verdict: 'unchecked',
       reason: 'offline',
     });
     expect(standIn.requests).toEqual([]);
+  });
+
+  it('tells the quota of the key offline too, from the ledger alone', async () => {
+    await start();
+    const { summary: asking } = await summaryOf([logs]);
+    const { requests } = standIn;
+    const asked = requests.length;
+    const env = { VT_REQUESTS_PER_DAY: 'auto', HTTPS_PROXY: 'nonsense://' };
+    const { status, summary } = await summaryOf([logs], env, { offline: true });
+    expect(status).toBe(0);
+    expect(summary.quota.day).toEqual(asking.quota.day);
+    expect(requests).toHaveLength(asked);
+    expect((await summaryOf([logs], { VT_API_KEY: '' }, { dryRun: true })).summary.quota.day.used).toBe(0);
   });
 
   it('asks at most --max-lookups files and says of the rest that this was the limit', async () => {
@@ -182,7 +200,7 @@ describe('the nightly job', () => {
     expect(status).toBe(0);
     expect(standIn.requests.map(({ status: answered }) => answered)).not.toContain(429);
     expect(standIn.requests).toHaveLength(7);
-    expect(summary.quota?.resumes_at).toBe('2026-03-05T00:00:00.000Z');
+    expect(summary.quota.resumes_at).toBe('2026-03-05T00:00:00.000Z');
     expect(summary.hashes).toMatchObject({ asked: 7, waiting: nightHashes.size - 7 });
     const waiting = recordsOf(join(logs, 'night.jsonl.enriched.jsonl')).filter(
       ({ virustotal }) => virustotal['reason'] === 'quota',
@@ -312,7 +330,7 @@ describe('trouble', () => {
     // Those under way at the first 429, and the probes that tell a full minute from a spent day.
     expect(standIn.requests.filter(({ status: answered }) => answered === 429).length).toBeLessThanOrEqual(4 + 2);
     expect(summary.hashes.asked).toBe(5);
-    expect(summary.quota?.resumes_at).toBe('2026-03-05T00:00:00.000Z');
+    expect(summary.quota.resumes_at).toBe('2026-03-05T00:00:00.000Z');
   });
 
   it('with an unreadable log, junk, and an empty file: names each and reads the rest', async () => {
