@@ -74,11 +74,12 @@ export async function runCacheGet(shell: Shell, hash: string, options: CommonOpt
       await print(shell.stderr, `sysmon-vt: no answer on ${hash} is cached; ask with sysmon-vt check\n`);
       return EXIT.failed;
     }
-    const answer = { ...lookupToJson(lookup), fresh: isFresh(lookup, config.lifetimes, shell.clock.now()) };
+    const fresh = isFresh(lookup, config.lifetimes, shell.clock.now());
+    const answer = { ...lookupToJson(lookup), fresh };
     await print(shell.stdout, `${JSON.stringify(answer, undefined, options.json ? undefined : 2)}\n`);
     const { verdict } = judge(lookup, config.thresholds);
     const verdicts = { malicious: 0, suspicious: 0, [verdict]: 1 };
-    const isHolding = isConditionMet(parseFailOn(options.failOn), verdicts, lookup.status === 'pending' ? 1 : 0);
+    const isHolding = isConditionMet(parseFailOn(options.failOn), verdicts, fresh ? 0 : 1);
     return isHolding ? EXIT.conditionHolds : EXIT.done;
   } finally {
     await cache.close();

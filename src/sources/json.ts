@@ -6,7 +6,7 @@ import type { ByteReader } from './byte-reader.js';
 import { VERDICT_MEMBER, writeObjectBody } from './json/body.js';
 import { arraysOfObjects, isWrapper, readValues, type ValuePlace, type ValueVisitor } from './json/framing.js';
 import { Layouts } from './json/layouts.js';
-import { isObject, type JsonObject } from './json/members.js';
+import { isObject, type JsonObject, parseJson } from './json/members.js';
 import { OwnLines } from './json/own-lines.js';
 import { isBulkAction, type RecognisedEvent, type Recognition, recognise } from './json/recognise.js';
 
@@ -65,6 +65,8 @@ function holdsEvents(object: JsonObject, lookedAt = { count: 0 }): boolean {
       if (lookedAt.count > MAX_LOOKED_AT) return false;
       if (!isObject(element)) continue;
       const recognition = recognise(element);
+      // However many records of others stand before one of Sysmon's, it is a list of records.
+      if (recognition !== undefined) lookedAt.count -= 1;
       const fields = recognition?.event?.decode().data.size ?? 0;
       if (fields > 0 || (recognition === undefined && holdsEvents(element, lookedAt))) return true;
     }
@@ -259,11 +261,6 @@ class JsonRecord extends JsonObjectView implements RecordView {
 
 /** The object in `bytes`, or undefined where they are not one JSON object. */
 function parseObject(bytes: Buffer): JsonObject | undefined {
-  try {
-    const value: unknown = JSON.parse(bytes.toString('utf8'));
-    return isObject(value) ? value : undefined;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
+  const value = parseJson(bytes.toString('utf8'));
+  return isObject(value) ? value : undefined;
 }

@@ -2,7 +2,7 @@ import { LogError } from '../errors.js';
 import type { RecordReceiver, WantedRecords } from '../event.js';
 import type { ByteReader } from './byte-reader.js';
 import { looksLikeCsv } from './csv.js';
-import { isObject, type JsonObject } from './json/members.js';
+import { isObject, parseJson } from './json/members.js';
 import { recognise } from './json/recognise.js';
 import { type LineVisitor, MAX_RECORD_BYTES, readLines } from './lines.js';
 import { asRecordView } from './record-view.js';
@@ -35,6 +35,9 @@ const MARK = new RegExp(
   '<(?:[A-Za-z_][\\w.-]{0,31}:)?Event(?:\\s[^<>]{0,400})?>\\s{0,100}<(?:[A-Za-z_][\\w.-]{0,31}:)?System[\\s>]|' +
     '(?<=\\bsysmon(?:\\[\\d{1,10}\\])?: )<Event[\\s>]|\\bWinEvtLog: |\\bMSWinEventLog(?:\\t|#011)|\\{\\s?"',
 );
+
+/** Where an event as XML ends; a line of a record that is still read may be this one's last. */
+const EVENT_END = /<\/(?:[A-Za-z_][\w.-]{0,31}:)?Event>/;
 
 /** Sysmon for Linux says when it starts and stops. */
 const STATUS_LINE = /\bsysmon(?:\[\d{1,10}\])?: /;
@@ -88,6 +91,8 @@ class SyslogRecords implements LineVisitor {
   #length = 0;
   #offset = 0;
   #count = 0;
+  /** The record is an event as XML that has not ended yet: its command line may hold lines that look like headers. */
+  #isInEvent = false;
   #isSysmons = false;
 
   constructor(wanted: WantedRecords, receiver: RecordReceiver) {
@@ -98,14 +103,16 @@ class SyslogRecords implements LineVisitor {
 
   onLine(raw: string, offset: number): void {
     const line = raw.endsWith('\r') ? raw.slice(0, -1) : raw;
-    if (HEADER.test(line) || snare.startOf(line, '') !== undefined) {
+    if ((HEADER.test(line) || snare.startOf(line, '') !== undefined) && !(this.#isInEvent && markIn(line) === null)) {
       this.#flush(false);
       this.#lines = [];
       this.#length = 0;
       this.#offset = offset;
+      this.#isInEvent = line.includes('Event') && !EVENT_END.test(line) && markIn(line)?.[0].startsWith('<') === true;
     }
     if (this.#lines === undefined) return;
     this.#lines.push(line);
+    if (this.#isInEvent && this.#lines.length > 1 && EVENT_END.test(line)) this.#isInEvent = false;
     this.#length += raw.length + 1;
     if (this.#length > MAX_RECORD_BYTES) this.#rejectAsTooLarge();
   }
@@ -154,7 +161,7 @@ class SyslogRecords implements LineVisitor {
       return;
     }
     // What a forwarder writes stands before all that others could write: the first mark counts.
-    const mark = MARK.exec(payload);
+    const mark = markIn(payload);
     if (mark === null) {
       if (STATUS_LINE.test(text)) this.#isSysmons = true;
     } else if (mark[0].startsWith('<')) {
@@ -176,8 +183,8 @@ class SyslogRecords implements LineVisitor {
   }
 
   #readJson(line: string): void {
-    const record = parseObject(line.slice(0, line.lastIndexOf('}') + 1));
-    if (record === undefined) {
+    const record = parseJson(line.slice(0, line.lastIndexOf('}') + 1));
+    if (!isObject(record)) {
       // Other programs write what only looks like JSON.
       if (/sysmon/i.test(line)) this.#reject('BAD_JSON', 'what follows the header is no JSON, or cut');
       return;
@@ -196,6 +203,20 @@ class SyslogRecords implements LineVisitor {
   }
 }
 
+/** More than a time, a host and a program's tag, behind which Fluent Bit has its own time: what a program says of its own accord. */
+const PROSE = /"|: +(?!\[\d)\S/;
+
+/**
+ * The first mark in a text, if no more than headers stand before it on its line: a program may log what a client sent it, and that is no event
+ * of this machine.
+ */
+function markIn(text: string): RegExpExecArray | null {
+  const mark = MARK.exec(text);
+  if (mark === null) return null;
+  const lineStart = text.lastIndexOf('\n', mark.index) + 1;
+  return PROSE.test(text.slice(lineStart, mark.index)) ? null : mark;
+}
+
 /** Who sent a record, and where what was sent starts. */
 function readHeader(text: string): {
   readonly host: string | undefined;
@@ -212,14 +233,4 @@ function readHeader(text: string): {
   const isSysmons = tag?.groups?.['tag'] === PROVIDER;
   // A mark may stand in the tag itself: `WinEvtLog: `.
   return { host: header?.groups?.['host'], tag: tag?.groups?.['tag'], start: isSysmons ? TAG.lastIndex : 0 };
-}
-
-function parseObject(text: string): JsonObject | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return isObject(value) ? value : undefined;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
 }

@@ -41,6 +41,7 @@ const json = JSON.stringify({
 const linux = (text = xml()): string => `May 11 18:10:22 host7 sysmon: ${text}`;
 const winEvtLog = `2026 Mar 01 11:20:31 WinEvtLog: ${CHANNEL}: INFORMATION(1): ${PROVIDER}: SYSTEM: NT AUTHORITY: host7: ${message()}`;
 const mswin = `MSWinEventLog\t1\t${CHANNEL}\t812\tSun Mar 01 11:20:31 2026\t1\t${PROVIDER}\tSYSTEM\tUser\tInformation\thost7\tx\t\t${message()}\t4711`;
+const forwarded = (text: string): string => `Mar  1 11:20:31 web nxlog[7]: ${text}`;
 const sshd = 'Mar  1 11:20:31 web sshd[1]: Accepted password for root';
 
 function read(log: string, options?: Parameters<typeof readAll>[2]): Promise<Reading> {
@@ -101,8 +102,26 @@ describe('lines behind the headers of syslog', () => {
     }
   });
 
+  test('are no events where a program logs what a client sent it', async () => {
+    const program = 'Mar  1 11:20:31 web app: login failed for';
+    const sent = [linux().slice(linux().indexOf('<Event')), winEvtLog.slice(winEvtLog.indexOf('WinEvtLog: ')), json];
+    for (const text of sent) {
+      await expect(read(`${program} ${text}\n`)).rejects.toMatchObject({ code: 'NOT_A_LOG' });
+      await expect(read(`Mar  1 11:20:31 web nginx "${text}"\n`)).rejects.toMatchObject({ code: 'NOT_A_LOG' });
+    }
+  });
+
+  test('as XML go on to their end, whatever their command line holds', async () => {
+    for (const line of ['Jan  1 00:00:00 h x', '2026-01-01 00:00:00 x', '** Alert 1772364031.123: -']) {
+      const whole = linux();
+      const { events } = await read(`${whole.replace('</Data>', `\n${line}\n</Data>`)}\n${whole}\n`);
+      expect(events).toHaveLength(2);
+      for (const { data } of events) expect(data.get('ParentCommandLine')).toBeDefined();
+    }
+  });
+
   test('of several forwarders stand in one log', async () => {
-    const lines = [sshd, linux(), winEvtLog, sshd, `<14>Mar  1 11:20:31 host7 ${mswin}`, `${sshd} ${json}`, sshd];
+    const lines = [sshd, linux(), winEvtLog, sshd, `<14>Mar  1 11:20:31 host7 ${mswin}`, forwarded(json), sshd];
     expect((await read(lines.join('\n'))).events).toHaveLength(4);
   });
 
@@ -138,8 +157,8 @@ describe('lines behind the headers of syslog', () => {
     const lines = [
       linux(xml('Linux-Sysmon', 5)),
       winEvtLog.replace('(1)', '(5)'),
-      `${sshd} ${json.replace('"EventID":1', '"EventID":5')}`,
-      `${sshd} ${json.replace(PROVIDER, 'Microsoft-Windows-Kernel-General').replace(CHANNEL, 'System')}`,
+      forwarded(json.replace('"EventID":1', '"EventID":5')),
+      forwarded(json.replace(PROVIDER, 'Microsoft-Windows-Kernel-General').replace(CHANNEL, 'System')),
     ];
     const { events, others } = await read(lines.join('\n'));
     expect({ events: events.length, others }).toEqual({ events: 0, others: 4 });
@@ -152,7 +171,7 @@ describe('lines behind the headers of syslog', () => {
     const whole = linux();
     const cut = whole.slice(0, whole.indexOf('</EventData>'));
     const { events, notes, rejects } = await read(
-      `${cut}\n${linux('<Event><System>')}\n${sshd} ${json.slice(0, -5)}\n`,
+      `${cut}\n${linux('<Event><System>')}\n${forwarded(json.slice(0, -5))}\n`,
     );
     expect(events).toHaveLength(1);
     expect(notes).toEqual([expect.stringContaining('[TRUNCATED]')]);

@@ -1,7 +1,7 @@
 import { PROCESS_CREATION, type SysmonEvent } from '../../event.js';
 import { FIELD_HOLDERS, FLAT } from '../json/dialects.js';
-import { fieldsOf, parseEmbedded } from '../json/event-data.js';
-import { idAt, isObject, type JsonObject, textAt } from '../json/members.js';
+import { fieldsOf } from '../json/event-data.js';
+import { idAt, isObject, type JsonObject, parseJson, textAt } from '../json/members.js';
 import { recognise } from '../json/recognise.js';
 import { isMessageTitle } from '../message.js';
 import { eventIdOf } from '../text/record.js';
@@ -264,7 +264,7 @@ function readDetails(cell: string, separator: string, lastName?: string): JsonOb
 /** The members that a cell holds, as JSON or as lines of `Name: value`; XML and all else stay text. */
 function readHolder(cell: string): unknown {
   if (cell.startsWith('{')) {
-    const members = parseEmbedded(cell);
+    const members = parseJson(cell);
     return isObject(members) ? members : cell;
   }
   return /^[A-Za-z]{1,40}: /.test(cell) ? mapped(readDetails(cell, '\n'), unquoted) : cell;
@@ -278,7 +278,7 @@ function mapped(record: JsonObject, change: (text: string) => string): JsonObjec
 function unquoted(value: string): string {
   const [, single, double] = /^(?:'(.*)'|"(.*)")$/s.exec(value) ?? [];
   if (single !== undefined) return single.replaceAll("''", "'");
-  const text = double === undefined ? undefined : parseEmbedded(value);
+  const text = double === undefined ? undefined : parseJson(value);
   return typeof text === 'string' ? text : value;
 }
 

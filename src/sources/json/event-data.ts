@@ -1,5 +1,5 @@
 import { readEventXml } from '../event-xml.js';
-import { isObject, type JsonObject, textOf } from './members.js';
+import { isObject, type JsonObject, parseJson, textOf } from './members.js';
 
 const PROCESS_HEAD = 'UtcTime ProcessGuid ProcessId Image';
 const FILE_FIELDS = 'UtcTime ProcessGuid ProcessId User Image TargetFilename Hashes';
@@ -157,12 +157,15 @@ function hashesOf(value: unknown): string | undefined {
     const parts = value.map(hashesOf).filter((part) => part !== undefined);
     return parts.length > 0 ? parts.join(',') : undefined;
   }
-  if (!isObject(value))
-    return textOf(value)
-      ?.trim()
-      .replace(/\s*\n\s*/g, ',');
+  if (!isObject(value)) return joinLines(textOf(value));
   const digests = new Map(Object.entries(value).map(([name, digest]) => [name.toUpperCase(), textOf(digest)]));
   return joinHashes((name) => digests.get(name)) ?? textOf(value);
+}
+
+function joinLines(text: string | undefined): string | undefined {
+  if (text === undefined || !text.includes('\n')) return text?.trim();
+  const lines = text.split('\n').map((line) => line.trim());
+  return lines.filter((line) => line !== '').join(',');
 }
 
 function renderValue(name: string, value: unknown): string | undefined {
@@ -240,18 +243,8 @@ function readEventDataText(text: string, eventId: number): EventData {
   const trimmed = text.trim();
   if (trimmed.startsWith('<')) return new Map(readEventXml(trimmed)?.data);
   if (!trimmed.startsWith('{') && !trimmed.startsWith('[')) return new Map();
-  const value = parseEmbedded(trimmed);
+  const value = parseJson(trimmed);
   return typeof value === 'string' ? new Map() : readEventData(value, eventId);
-}
-
-/** JSON that stands in a string; undefined where it is none. */
-export function parseEmbedded(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
 }
 
 /** A list of named values, or of bare values in the event's order. */

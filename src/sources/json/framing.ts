@@ -1,12 +1,9 @@
 import type { Reject } from '../../errors.js';
 import type { ByteReader } from '../byte-reader.js';
-import { isObject } from './members.js';
+import { isObject, MAX_DEPTH } from './members.js';
 
 /** Longest value that is held. The longest lines seen in real logs have 45 kB; EVTX itself ends at 64 KiB a record. */
 export const MAX_VALUE_BYTES = 16 * 1024 * 1024;
-
-/** Deepest nesting that is followed; real records nest below 20. A broken line may be scanned once for each level. */
-const MAX_DEPTH = 64;
 
 /** Most values in one value: parsed, they take many times their bytes. A record of Windows has some hundreds. */
 const MAX_VALUES = 100_000;
@@ -635,6 +632,9 @@ class Framer {
    */
   #letGo(message: string): boolean {
     if (this.#mayWrap) {
+      // A record that is too large would be lost in silence.
+      const place = `0x${this.#valueOffset.toString(16)}`;
+      this.#visitor.onNote(`at ${place} ${message}: of it only what its arrays of objects hold is read`);
       this.#frameAnew();
       return true;
     }

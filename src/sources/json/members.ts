@@ -14,6 +14,31 @@ export function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** Deepest nesting that is followed; real records nest below 20. A broken line may be scanned once for each level. */
+export const MAX_DEPTH = 64;
+
+/**
+ * The value of a JSON text; undefined where it is none, or nested deeper than any record: what looks into values calls itself for each level,
+ * and whoever writes a log could make it end in the middle.
+ */
+export function parseJson(text: string): unknown {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+  return isNestedBeyond(value, MAX_DEPTH) ? undefined : value;
+}
+
+function isNestedBeyond(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  if (levels === 0) return true;
+  for (const name in value) if (isNestedBeyond((value as JsonObject)[name], levels - 1)) return true;
+  return false;
+}
+
 /** What stands at the end of a path, or undefined. */
 export function valueAt(record: JsonObject, steps: Path): unknown {
   let value: unknown = record;

@@ -6,7 +6,7 @@ import { fileHashesOf } from '../record-view.js';
 import { readSingleRecord } from '../text/layouts.js';
 import { decodeRecord } from '../text/record.js';
 import { DIALECTS, type Dialect, ENVELOPES, type Envelope, FLAT, TEXT_PATHS } from './dialects.js';
-import { addField, type EventData, flatFields, parseEmbedded } from './event-data.js';
+import { addField, type EventData, flatFields } from './event-data.js';
 import {
   idAt,
   idOf,
@@ -16,6 +16,7 @@ import {
   nest,
   objectAt,
   type Path,
+  parseJson,
   textAt,
   textOf,
   valueAt,
@@ -389,11 +390,23 @@ function recogniseTexts(record: JsonObject, envelopes: number): Recognition | un
   return undefined;
 }
 
-/** The event stands as XML, from its first byte, in a member of any name: collectors and pipelines have many for the raw text. */
+/** Of which the names that collectors and pipelines give to the raw text of an event are made. What a client sent has other names. */
+const RAW_WORDS: ReadonlySet<string> = new Set(
+  'body content data event eventdata eventxml evt full log message msg original payload raw rawxml record string syslog sysmon text win windows xml'.split(
+    ' ',
+  ),
+);
+
+function isRawName(name: string): boolean {
+  const words = name.match(/[A-Z]?[a-z]+|[A-Z]+|[0-9]+/g) ?? [];
+  return words.length > 0 && words.every((word) => RAW_WORDS.has(word.toLowerCase()));
+}
+
+/** The event stands as XML, from its first byte, in a member for raw text. */
 function recogniseXml(record: JsonObject): Recognition | undefined {
   let tried = 0;
-  for (const text of Object.values(record)) {
-    if (typeof text !== 'string' || !XML_EVENT.test(text)) continue;
+  for (const [name, text] of Object.entries(record)) {
+    if (typeof text !== 'string' || !XML_EVENT.test(text) || !isRawName(name)) continue;
     const recognition = recogniseText(record, text);
     tried += 1;
     if (recognition !== undefined || tried === MAX_XML_MEMBERS) return recognition;
@@ -422,7 +435,7 @@ function unprintableText(value: unknown): string | undefined {
 
 function recogniseJsonText(text: string, envelopes: number): Recognition | undefined {
   if (envelopes >= MAX_ENVELOPES) return undefined;
-  const inner = parseEmbedded(text);
+  const inner = parseJson(text);
   const recognition = isObject(inner) ? recogniseRecord(inner, envelopes + 1) : undefined;
   return recognition && withoutIdPath(recognition);
 }
