@@ -261,7 +261,7 @@ export function describeSummary(summary: Summary, detected: readonly DetectedFil
     `verdicts  ${colours.red(`${count(verdicts.malicious)} malicious`)}, ${colours.yellow(`${count(verdicts.suspicious)} suspicious`)}, ` +
       `${count(verdicts.undetected)} undetected, ${count(verdicts.unknown)} unknown, ${count(verdicts.unchecked)} unchecked (process creations, per VirusTotal)`,
   );
-  if (quota !== null) lines.push(`quota     ${describeQuota(quota)}`);
+  lines.push(`quota     ${describeQuota(quota)}`);
   lines.push(`time      ${describeDuration(summary.elapsed_ms)}`);
   return `${lines.join('\n')}\n`;
 }

@@ -51,6 +51,11 @@ function mayHoldEvents(object: Buffer): boolean {
   return SIGNS.some((sign) => object.includes(sign));
 }
 
+/** Whether an object is one of Sysmon's events, of which there is more than its id. */
+function isEvent(recognition: ReturnType<typeof recognise>): boolean {
+  return (recognition?.event?.decode().data.size ?? 0) > 0;
+}
+
 /** Elements of the arrays in an object that are looked at: some may be other providers', or no records. */
 const MAX_LOOKED_AT = 1000;
 
@@ -67,8 +72,7 @@ function holdsEvents(object: JsonObject, lookedAt = { count: 0 }): boolean {
       const recognition = recognise(element);
       // However many records of others stand before one of Sysmon's, it is a list of records.
       if (recognition !== undefined) lookedAt.count -= 1;
-      const fields = recognition?.event?.decode().data.size ?? 0;
-      if (fields > 0 || (recognition === undefined && holdsEvents(element, lookedAt))) return true;
+      if (isEvent(recognition) || (recognition === undefined && holdsEvents(element, lookedAt))) return true;
     }
   }
   return false;
@@ -140,7 +144,11 @@ class JsonSource implements ValueVisitor {
     const record = parseObject(object);
     if (record !== undefined) {
       const recognition = recognise(record);
-      if (recognition === undefined && mayHoldEvents(object) && holdsEvents(record)) return false;
+      if (recognition === undefined && mayHoldEvents(object) && holdsEvents(record)) {
+        // Only what stands in arrays is read on.
+        if (Object.values(record).some((member) => isObject(member) && isEvent(recognise(member)))) this.#unknown += 1;
+        return false;
+      }
       this.#take(object, record, recognition, place.isElement);
       return true;
     }

@@ -51,6 +51,14 @@ describe('an object that wraps records', () => {
     expect((await readAll(readJson, JSON.stringify({ rows }))).events).toHaveLength(1);
   });
 
+  it('is told of where events stand beside its arrays, of which nothing is read', async () => {
+    const event = JSON.parse(GOOD);
+    const { events, notes } = await readAll(readJson, JSON.stringify({ trigger: event, related: [event, event] }));
+    expect(events).toHaveLength(2);
+    expect(notes).toEqual([expect.stringContaining('what is in there was not read')]);
+    expect((await readAll(readJson, JSON.stringify({ about: { id: 1 }, related: [event] }))).notes).toEqual([]);
+  });
+
   it('is told of where it may as well be a record that is too large', async () => {
     const record = JSON.stringify({ ...SYSMON, extra: [{ a: 1 }], blob: 'x'.repeat(17 * 1024 * 1024) });
     const { events, notes } = await readAll(readJson, `${record}\n${GOOD}\n`);
