@@ -52,7 +52,7 @@ function mayHoldEvents(object: Buffer): boolean {
 }
 
 /** Whether an object is one of Sysmon's events, of which there is more than its id. */
-function isEvent(recognition: ReturnType<typeof recognise>): boolean {
+function isEvent(recognition: Recognition | undefined): boolean {
   return (recognition?.event?.decode().data.size ?? 0) > 0;
 }
 
